@@ -1,0 +1,88 @@
+"""Every error that DCloud raises on purpose.
+
+DCloudError                   something a person can act on; its text says what to do next
+├── SettingsError             a setting is missing or makes no sense; the start is refused
+├── ContractError             a contract with one or more problems, each with its path
+├── RedisUnavailable          Redis does not answer, or cannot serve as the ledger
+├── LedgerError               the ledger refused a call
+│   ├── NotFound              no such environment, host or allocation
+│   ├── IllegalTransition     the state table has no such step
+│   ├── StaleToken            the allocation has moved on; the caller's token is spent
+│   ├── Fenced                the host has a newer worker process; the caller must stop
+│   ├── HostTaken             another live worker holds this host name
+│   └── Conflict              the same request id with another body
+└── ProvisionError            a step on the host failed; carries a `Reason` for the user
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class DCloudError(Exception):
+    """Something a person can act on; the text says what to do next."""
+
+
+class SettingsError(DCloudError):
+    """A setting is missing or makes no sense."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a document: `path` is dotted, as in `resources.ram`."""
+
+    path: str
+    message: str
+
+
+class ContractError(DCloudError):
+    """A contract that cannot be accepted. `problems` lists every one of them."""
+
+    def __init__(self, problems: list[Problem]):
+        self.problems = problems
+        super().__init__("; ".join(f"{p.path}: {p.message}" if p.path else p.message for p in problems))
+
+
+class RedisUnavailable(DCloudError):
+    """Redis does not answer, or cannot serve as the ledger."""
+
+
+class LedgerError(DCloudError):
+    """The ledger refused a call; nothing was written."""
+
+
+class NotFound(LedgerError):
+    """No such environment, host or allocation."""
+
+
+class IllegalTransition(LedgerError):
+    """The state table has no such step."""
+
+
+class StaleToken(LedgerError):
+    """The allocation has moved on; the caller's token is spent."""
+
+
+class Fenced(LedgerError):
+    """The host has a newer worker process; the caller must stop."""
+
+
+class HostTaken(LedgerError):
+    """Another live worker holds this host name."""
+
+
+class Conflict(LedgerError):
+    """The same request id came with another body."""
+
+
+class ProvisionError(DCloudError):
+    """A step on the host failed.
+
+    `reason` is a value of `common.states.Reason`; the text is for the user and `detail` (which
+    may be long, an installer's explanation for instance) goes to the build log.
+    """
+
+    def __init__(self, reason: str, message: str, detail: str = ""):
+        self.reason = reason
+        self.detail = detail
+        super().__init__(message)

@@ -1,0 +1,100 @@
+"""Settings, read once from `DCLOUD_*` into one frozen object.
+
+Every field is one variable: `redis_url` is `DCLOUD_REDIS_URL`. The comment gives unit and meaning.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from common.errors import SettingsError
+
+HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings with their defaults. Build one with `Settings.from_env`."""
+
+    redis_url: str  # redis[s]://[user:password@]host:port/db, or unix://path; the ledger and Celery's broker
+    key_prefix: str = "dcloud"  # every key in Redis begins with it
+    var_dir: Path = Path("var")  # logs, pids and local credentials
+    data_dir: Path = Path("var/data")  # layers, caches and volumes of this host; one local filesystem
+    host_name: str = ""  # name of this host in the ledger; empty is the machine's own
+    capacity_cpu: str = ""  # cores that may be given out; empty is all
+    capacity_ram: str = ""  # RAM that may be given out; empty is what the machine has less 1 GiB
+    capacity_storage: str = ""  # storage that may be given out; empty is 80 % of what is free
+    worker_threads: int = 8  # environments that one host builds or starts at the same time
+    heartbeat_seconds: float = 10.0  # time between a host's heartbeats
+    lease_seconds: float = 40.0  # silence after which a host counts as lost
+    sweep_seconds: float = 30.0  # time between two looks at the queue and at the engine, jittered
+    orphan_grace_seconds: float = 60.0  # age at which a container of ours without an allocation is removed
+    registry: str = ""  # prefix of a registry for base images, as in registry.lab:5000; empty is the engine's default
+    registry_timeout_seconds: float = 15.0  # a registry that does not answer by then counts as absent
+    apt_mirror: str = ""  # package mirror for base images; empty is what the host's own apt uses
+    index_url: str = ""  # Python package index for layers; empty is what UV_*, PIP_* and pip's configuration name
+    network_subnet: str = ""  # subnet of the bridge for environments, as in 10.77.0.0/16; empty lets the engine choose
+    network_allow: str = ""  # comma-separated address[:port] in private ranges that environments may reach
+    docker_host: str = ""  # address of the Docker engine; empty is what DOCKER_HOST or the default socket say
+    api_bind: str = "127.0.0.1:8000"  # address the API listens on
+    api_url: str = ""  # address under which clients reach the API; empty is http://{api_bind}
+    flower_bind: str = "127.0.0.1:5555"  # address Flower listens on
+    environment_ttl_seconds: int = 604800  # how long the record of a deleted or failed environment is kept
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
+        """Read `DCLOUD_*`; raises SettingsError naming the variable and what it should be."""
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            name = f"DCLOUD_{field.name.upper()}"
+            text = env.get(name, "").strip()
+            if text:
+                values[field.name] = _parse(name, text, str(field.type))
+            elif field.default is MISSING:
+                raise SettingsError(
+                    f"{name} is not set. `make run` sets it; see docs/operations.md for what it should be."
+                )
+        settings = cls(**values)
+        if not HOST_NAME.fullmatch(settings.host):
+            raise SettingsError(
+                f"DCLOUD_HOST_NAME is {settings.host!r}; a host name has 1 to 63 of a-z, 0-9, '.' and '-', "
+                "and begins and ends with a letter or digit."
+            )
+        return settings
+
+    @property
+    def host(self) -> str:
+        """This host's name in the ledger."""
+        return self.host_name or socket.gethostname().lower()
+
+    @property
+    def url(self) -> str:
+        """Where clients reach the API."""
+        return self.api_url or f"http://{self.api_bind}"
+
+
+@cache
+def settings() -> Settings:
+    """This process's settings, read from the environment at the first call."""
+    return Settings.from_env()
+
+
+def _parse(name: str, text: str, kind: str) -> object:
+    try:
+        match kind:
+            case "int":
+                return int(text)
+            case "float":
+                return float(text)
+            case "Path":
+                return Path(text).expanduser().resolve()
+    except ValueError:
+        raise SettingsError(f"{name} is {text!r}; it must be a number.") from None
+    return text
