@@ -1,0 +1,72 @@
+"""Every Redis key, by name. `ledger.lua` builds the same names; its header says what each holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Key names under one prefix, so that several installations can share a Redis."""
+
+    prefix: str
+
+    # the ledger's own: written by ledger.lua alone
+    def environment(self, env_id: str) -> str:
+        return f"{self.prefix}:env:{env_id}"
+
+    def events(self, env_id: str) -> str:
+        return f"{self.prefix}:events:{env_id}"
+
+    def environments(self, owner: str | None = None) -> str:
+        return f"{self.prefix}:envs:{owner}" if owner else f"{self.prefix}:envs"
+
+    def host(self, name: str) -> str:
+        return f"{self.prefix}:host:{name}"
+
+    def hosts(self) -> str:
+        return f"{self.prefix}:hosts"
+
+    def allocations(self, host: str) -> str:
+        return f"{self.prefix}:allocs:{host}"
+
+    def todo(self, host: str) -> str:
+        return f"{self.prefix}:todo:{host}"
+
+    def wake(self, host: str) -> str:
+        return f"{self.prefix}:wake:{host}"
+
+    def feed(self) -> str:
+        """Pub/sub channel: each event as JSON with `env` and `id`."""
+        return f"{self.prefix}:feed"
+
+    # beside the ledger, each with one owner
+    def control(self, host: str) -> str:
+        """List: requests to the worker of a host (`common.channel`)."""
+        return f"{self.prefix}:control:{host}"
+
+    def channel_in(self, channel: str) -> str:
+        return f"{self.prefix}:channel:{channel}:in"
+
+    def channel_out(self, channel: str) -> str:
+        return f"{self.prefix}:channel:{channel}:out"
+
+    def build_log(self, env_id: str) -> str:
+        """Stream: lines of the build log (`common.buildlog`)."""
+        return f"{self.prefix}:log:{env_id}"
+
+    def user(self, name: str) -> str:
+        return f"{self.prefix}:user:{name}"
+
+    def users(self) -> str:
+        return f"{self.prefix}:users"
+
+    def api_token(self, token_id: str) -> str:
+        return f"{self.prefix}:apitoken:{token_id}"
+
+    def api_tokens(self, user: str) -> str:
+        return f"{self.prefix}:apitokens:{user}"
+
+    def secret(self, name: str) -> str:
+        """String: a random secret of this installation, for signing."""
+        return f"{self.prefix}:secret:{name}"
