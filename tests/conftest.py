@@ -1,0 +1,68 @@
+"""What every tier shares: a real Redis, the Docker engine, and the proof that nothing is left behind."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy import redis_server as server
+
+if TYPE_CHECKING:
+    import docker
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A Redis server that this run started."""
+
+    url: str  # with its password
+    pid: int
+    directory: Path  # of its AOF
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real Redis, set up as `make run` sets it up: AOF, fsync at every write, no eviction."""
+    directory = tmp_path_factory.mktemp("redis")
+    port, password = server.free_port(), secrets.token_hex(8)
+    log = directory / "redis.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            server.command(server.find_server(), directory, port, password), stdout=output, stderr=output
+        )
+    try:
+        server.wait_until_it_answers(server.url(port, password))
+        yield RedisServer(server.url(port, password), process.pid, directory)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The address of an empty Redis: no key and no function."""
+    import redis
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        client.function_flush("SYNC")
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.DockerClient]:
+    """The Docker engine. Where none answers the test ends in an error: nothing here is skipped for want of it."""
+    import docker
+
+    client = docker.from_env(timeout=60)
+    try:
+        client.ping()
+        yield client
+    finally:
+        client.close()
