@@ -49,7 +49,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Job:
-    """A claimed environment as its host gets it: what to make, with which GPUs, under which token."""
+    """A claimed environment as its host gets it: what to make, with which GPUs (UUIDs), under which token."""
 
     id: str
     name: str
@@ -58,3 +58,4 @@ class Job:
     attempt: int
     contract: Contract
     gpus: tuple[str, ...]
+    has_storage: bool = False  # it ran before and its files are on this host

@@ -4,6 +4,7 @@
         │          └──────────┴───────────┴─▶ queued (host lost or worker died: attempt + 1, at most 3)
         └─▶ deleted        any live state ─▶ failed (with a reason), any ─▶ deleting ─▶ deleted
 
+What is started again and cannot be made keeps its storage: it goes by `stopping` back to `stopped`.
 `stopped` holds its storage and nothing else. A reason is separate from a state. The ledger
 (`ledger.lua`) enforces the same table; a test compares the two.
 """
@@ -30,9 +31,9 @@ class State(StrEnum):
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.CLAIMED, State.FAILED, State.DELETED, State.DELETING}),
-    State.CLAIMED: frozenset({State.BUILDING, State.QUEUED, State.FAILED, State.DELETING}),
-    State.BUILDING: frozenset({State.STARTING, State.QUEUED, State.FAILED, State.DELETING}),
-    State.STARTING: frozenset({State.RUNNING, State.QUEUED, State.FAILED, State.DELETING}),
+    State.CLAIMED: frozenset({State.BUILDING, State.QUEUED, State.STOPPING, State.FAILED, State.DELETING}),
+    State.BUILDING: frozenset({State.STARTING, State.QUEUED, State.STOPPING, State.FAILED, State.DELETING}),
+    State.STARTING: frozenset({State.RUNNING, State.QUEUED, State.STOPPING, State.FAILED, State.DELETING}),
     State.RUNNING: frozenset({State.STOPPING, State.FAILED, State.DELETING}),
     State.STOPPING: frozenset({State.STOPPED, State.FAILED, State.DELETING}),
     State.STOPPED: frozenset({State.QUEUED, State.FAILED, State.DELETING}),
@@ -74,11 +75,11 @@ SENTENCES: dict[Reason, str] = {
     Reason.CONTAINER_NOT_STARTED: "The engine refused to start the container.",
     Reason.CONTAINER_EXITED: "The container ended by itself. Your files are kept; start it again.",
     Reason.OUT_OF_MEMORY: "It used more RAM than the contract allows. Your files are kept; ask for more RAM.",
-    Reason.CONTAINER_LOST: "The container vanished from its host, by a reboot perhaps. Your files are kept; start it again.",
+    Reason.CONTAINER_LOST: "The container vanished from its host (a reboot?). Your files are kept; start it again.",
     Reason.GPU_LOST: "A GPU of this environment became unhealthy.",
     Reason.HOST_LOST: "The host stopped answering.",
     Reason.WORKER_RESTARTED: "The worker on the host was restarted while it built this environment.",
-    Reason.TOO_MANY_ATTEMPTS: "Three hosts were lost or restarted while building it. Submit it again or ask your operator.",
+    Reason.TOO_MANY_ATTEMPTS: "Three hosts were lost or restarted meanwhile. Submit it again or ask your operator.",
     Reason.LIFETIME_OVER: "The lifetime that the contract asked for is over. Your files are kept.",
     Reason.USER_REQUEST: "Asked for by its user.",
     Reason.INTERNAL: "Something in DCloud broke. The worker's log has the details.",
