@@ -1,0 +1,65 @@
+"""Commands on the machine itself: run as they are, run as root, and the packages of the distribution."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from deploy.steps import SetupError
+
+SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # not on everyone's PATH, and where the programs that we need lie
+
+
+def program(name: str) -> str | None:
+    """Where a program lies, if it is installed."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{SBIN}")
+
+
+def as_root() -> list[str] | None:
+    """What a command begins with to run as root: nothing for root, `sudo` where it asks nothing, else None."""
+    if os.geteuid() == 0:
+        return []
+    if program("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
+        return ["sudo", "-n", "-E"]
+    return None
+
+
+def run(command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+    """Run a command to its end with its output in `log`; SetupError where it fails."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        output.write(f"$ {' '.join(command)}\n".encode())
+        output.flush()
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=env, check=False
+            )
+        except OSError as error:
+            raise SetupError(f"`{command[0]}` cannot be run: {error.strerror}.", log) from error
+    if done.returncode:
+        raise SetupError(f"`{' '.join(command[:4])} …` failed with exit status {done.returncode}.", log)
+
+
+def packages_for(programs: Mapping[str, str]) -> list[str]:
+    """The packages to install so that every one of `programs` (program to package) is there."""
+    return sorted({package for name, package in programs.items() if program(name) is None})
+
+
+def install(packages: Iterable[str], log: Path) -> None:
+    """Install packages of the distribution; SetupError where this user may not, or there is no apt."""
+    names = list(packages)
+    if not names:
+        return
+    root = as_root()
+    if root is None or program("apt-get") is None:
+        why = "this user may not" if root is None else "this machine has no apt-get"
+        raise SetupError(
+            f"{', '.join(names)} must be installed, and {why}. Install them "
+            f"(`sudo apt-get install {' '.join(names)}`), or run this as root."
+        )
+    apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300", "-q"]
+    run([*apt, "update"], log)
+    run([*apt, "install", "-y", "--no-install-recommends", *names], log)
