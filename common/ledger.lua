@@ -753,26 +753,38 @@ local function release(keys, args)
   return state
 end
 
--- todo name epoch → id state token pin, for everything that the host must act on
+-- todo name epoch → id state token, for everything that the host must act on
 local function todo(keys, args)
   local P, name = keys[1], args[1]
   local host, err = authorise(P, name, args[2])
   if not host then return err end
   local result = {}
   for _, id in ipairs(redis.call('SMEMBERS', P .. ':todo:' .. name)) do
-    local env = redis.call('HMGET', P .. ':env:' .. id, 'state', 'token', 'pin')
-    for _, value in ipairs({ id, env[1] or '', env[2] or '', env[3] or '' }) do result[#result + 1] = value end
+    local env = redis.call('HMGET', P .. ':env:' .. id, 'state', 'token')
+    for _, value in ipairs({ id, env[1] or '', env[2] or '' }) do result[#result + 1] = value end
   end
   return result
 end
 
--- reconcile name epoch [id token]... → JSON {orphans, missing}: containers found on the host against its allocations.
--- orphans: ids of containers without an allocation here; missing: ids that should run and were not found.
+-- give_back name epoch id token reason → state; what this host cannot go on making waits again
+local function give_back_one(keys, args)
+  local P = keys[1]
+  local name, epoch, id, token, reason = unpack(args)
+  local env, err = held(P, name, epoch, id, token)
+  if not env then return err end
+  if not MAKING[env.state] then return fail('ILLEGAL', 'it is ' .. env.state) end
+  give_back(P, name, id, env, reason, time_ms())
+  return env.state
+end
+
+-- reconcile name epoch [id token]... → JSON {orphans, missing, making}: running containers of the host against its
+-- allocations. orphans: ids of containers without an allocation here; missing: ids that should run and were not
+-- found; making: ids that some thread of the host should be working on.
 local function reconcile(keys, args)
   local P, name = keys[1], args[1]
   local host, err = authorise(P, name, args[2])
   if not host then return err end
-  local found, orphans, missing = {}, {}, {}
+  local found, orphans, missing, making = {}, {}, {}, {}
   for i = 3, #args, 2 do found[args[i]] = args[i + 1] end
   local allocs = hash(P .. ':allocs:' .. name)
   for id, text in pairs(allocs) do
@@ -784,6 +796,7 @@ local function reconcile(keys, args)
       if env.state == 'claimed' or env.state == 'stopping' or env.state == 'deleting' then
         redis.call('SADD', P .. ':todo:' .. name, id)
       end
+      if env.state == 'building' or env.state == 'starting' then making[#making + 1] = id end
       if env.state == 'running' and found[id] ~= env.token then missing[#missing + 1] = id end
     end
   end
@@ -793,7 +806,7 @@ local function reconcile(keys, args)
   end
   recompute(P, name, host)
   local function list(items) return #items > 0 and cjson.encode(items) or '[]' end
-  return '{"orphans":' .. list(orphans) .. ',"missing":' .. list(missing) .. '}'
+  return '{"orphans":' .. list(orphans) .. ',"missing":' .. list(missing) .. ',"making":' .. list(making) .. '}'
 end
 
 -- expire limit → how many things it did: leases, lifetimes, records whose time is over
@@ -848,6 +861,7 @@ redis.register_function('@LIBRARY@_advance', advance)
 redis.register_function('@LIBRARY@_progress', progress)
 redis.register_function('@LIBRARY@_release', release)
 redis.register_function { function_name = '@LIBRARY@_todo', callback = todo, flags = { 'no-writes' } }
+redis.register_function('@LIBRARY@_give_back', give_back_one)
 redis.register_function('@LIBRARY@_reconcile', reconcile)
 redis.register_function('@LIBRARY@_expire', expire)
 redis.register_function { function_name = '@LIBRARY@_transitions', callback = transitions, flags = { 'no-writes' } }

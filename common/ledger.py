@@ -11,9 +11,9 @@ import json
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any, cast
 
 import redis
@@ -47,6 +47,15 @@ _ERRORS: dict[str, type[DCloudError]] = {
     "CONFLICT": Conflict,
     "BADARG": LedgerError,
 }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a host's containers and its allocations disagree; ids of environments."""
+
+    orphans: tuple[str, ...]  # containers without an allocation here
+    missing: tuple[str, ...]  # environments that should run, without a running container
+    making: tuple[str, ...]  # environments that some thread of the host should be working on
 
 
 @contextmanager
@@ -202,7 +211,7 @@ class Ledger:
 
     def claim(self, name: str, epoch: str) -> Job | None:
         """Take the first waiting environment that fits this host, or None. Raises Fenced."""
-        reply = cast(list[str] | None, self._call("claim", name, epoch, _request()))
+        reply = cast(list[str] | None, self._call("claim", name, epoch, new_request()))
         return _job(reply) if reply else None
 
     def job(self, env_id: str) -> Job:
@@ -221,39 +230,55 @@ class Ledger:
         job: Job,
         state: State,
         *,
-        phase: str = "",
         progress: int,
         message: str,
         reason: str = "",
+        request: str = "",
     ) -> None:
-        """Move an allocation's environment to `state`. Raises StaleToken, IllegalTransition, Fenced."""
-        self._call("advance", name, epoch, job.id, job.token, state, phase, progress, message, reason, _request())
+        """Move an allocation's environment to `state`. Raises StaleToken, IllegalTransition, Fenced.
+
+        A caller that repeats the call itself passes the same `request` each time.
+        """
+        request = request or new_request()
+        self._call("advance", name, epoch, job.id, job.token, state, "", progress, message, reason, request)
 
     def progress(self, name: str, epoch: str, job: Job, phase: Phase, progress: int, message: str) -> None:
         """Tell how far the making is; never goes back. Raises StaleToken, IllegalTransition, Fenced."""
         self._call("progress", name, epoch, job.id, job.token, phase, progress, message)
 
-    def release(self, name: str, epoch: str, env_id: str, token: int, state: State, reason: str, message: str) -> None:
+    def release(
+        self,
+        name: str,
+        epoch: str,
+        env_id: str,
+        token: int,
+        state: State,
+        *,
+        reason: str,
+        message: str,
+        request: str = "",
+    ) -> None:
         """Give an allocation back, once: FAILED and DELETED give all, STOPPED all but the storage.
 
-        Raises StaleToken, IllegalTransition, Fenced.
+        Raises StaleToken, IllegalTransition, Fenced. A caller that repeats the call passes the same `request`.
         """
-        self._call("release", name, epoch, env_id, token, state, reason, message, _request())
+        self._call("release", name, epoch, env_id, token, state, reason, message, request or new_request())
 
-    def todo(self, name: str, epoch: str) -> list[tuple[str, State, int, bool]]:
-        """(id, state, token, whether it has storage here) of all that the host must act on. Raises Fenced."""
+    def todo(self, name: str, epoch: str) -> list[tuple[str, State, int]]:
+        """(id, state, token) of all that the host must act on. Raises Fenced."""
         flat = cast(list[str], self._call("todo", name, epoch, read=True))
-        groups = zip(*[iter(flat)] * 4, strict=True)
-        return [(i, State(state), int(token), pin != "") for i, state, token, pin in groups if state]
+        groups = zip(*[iter(flat)] * 3, strict=True)
+        return [(env_id, State(state), int(token)) for env_id, state, token in groups if state]
 
-    def reconcile(self, name: str, epoch: str, found: dict[str, int]) -> tuple[list[str], list[str]]:
-        """Containers found on the host (id → token) against its allocations; recomputes what is free.
+    def give_back(self, name: str, epoch: str, env_id: str, token: int, reason: Reason) -> None:
+        """Put back into the queue what this host cannot go on making. Raises StaleToken, IllegalTransition, Fenced."""
+        self._call("give_back", name, epoch, env_id, token, reason)
 
-        Returns the ids of containers without an allocation, and of running environments without a container.
-        """
+    def reconcile(self, name: str, epoch: str, found: dict[str, int]) -> Difference:
+        """Running containers found on the host (id → token) against its allocations; recomputes what is free."""
         flat = [part for env_id, token in found.items() for part in (env_id, token)]
         answer = json.loads(cast(str, self._call("reconcile", name, epoch, *flat)))
-        return answer["orphans"], answer["missing"]
+        return Difference(**{key: tuple(ids) for key, ids in answer.items()})
 
     def expire(self, limit: int = 1000) -> int:
         """End leases, lifetimes and old records whose time is over; how many."""
@@ -305,12 +330,13 @@ def event_of(entry_id: str, fields: dict[str, str]) -> Event:
 
 @cache
 def _library() -> tuple[str, str]:
-    text = resources.files("common").joinpath("ledger.lua").read_text()
+    text = Path(__file__).with_name("ledger.lua").read_text(encoding="utf-8")
     name = "dcloud_" + hashlib.sha256(text.encode()).hexdigest()[:12]
     return name, text.replace("@LIBRARY@", name)
 
 
-def _request() -> str:
+def new_request() -> str:
+    """An id under which the ledger knows a repeated call."""
     return secrets.token_hex(8)
 
 

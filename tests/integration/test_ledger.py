@@ -1,0 +1,307 @@
+"""The ledger against a real Redis: one claim at a time, legal paths only, capacity given back once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import redis
+
+from common import contract
+from common.errors import Conflict, Fenced, HostTaken, IllegalTransition, NotFound, RedisUnavailable, StaleToken
+from common.inventory import Gpu, Host, Inventory
+from common.ledger import Ledger
+from common.settings import Settings
+from common.states import TRANSITIONS, Phase, Reason, State
+
+A100 = tuple(Gpu(f"GPU-{i}", "NVIDIA A100-SXM4-80GB", 81920, island=i // 2 + 1) for i in range(4))
+
+
+@pytest.fixture
+def ledger(redis_url: str) -> Ledger:
+    return Ledger.connect(Settings.from_env({"DCLOUD_REDIS_URL": redis_url, "DCLOUD_KEY_PREFIX": "test"}))
+
+
+def inventory(gpus: tuple[Gpu, ...] = (), cpu_milli: int = 8000, machine: str = "m") -> Inventory:
+    return Inventory(cpu_milli, 16_000, 100_000, gpus, machine=machine)
+
+
+def wants(priority: int = 5, lifetime: str = "", **resources: str) -> contract.Contract:
+    needs = {"cpu": "1", "ram": "1GiB", "storage": "1GiB"} | resources
+    return contract.parse({"resources": needs, "priority": priority, "lifetime": lifetime})
+
+
+class OneHost:
+    """A registered host and the steps that a worker makes on it."""
+
+    def __init__(self, ledger: Ledger, name: str = "h1", **what: Any):
+        self.ledger, self.name = ledger, name
+        self.epoch = ledger.register(name, f"instance-{name}", 40, inventory(**what))
+
+    def claim(self) -> Any:
+        return self.ledger.claim(self.name, self.epoch)
+
+    def run(self, job: Any) -> None:
+        for state, progress in ((State.BUILDING, 5), (State.STARTING, 90), (State.RUNNING, 100)):
+            self.ledger.advance(self.name, self.epoch, job, state, progress=progress, message="")
+
+    def release(self, job: Any, state: State, **kwargs: Any) -> None:
+        self.ledger.release(
+            self.name, self.epoch, job.id, job.token, state, reason=Reason.USER_REQUEST, message="", **kwargs
+        )
+
+    @property
+    def view(self) -> Host:
+        return next(host for host in self.ledger.hosts() if host.name == self.name)
+
+
+def test_the_two_state_tables_are_the_same(ledger: Ledger) -> None:
+    import json
+
+    table = json.loads(ledger.redis.fcall_ro(f"{ledger.library}_transitions", 1, "test"))
+    assert {State(s): frozenset(State(n) for n in nexts) for s, nexts in table.items()} == TRANSITIONS
+
+
+def test_a_life_from_submit_to_deletion(ledger: Ledger) -> None:
+    host = OneHost(ledger, gpus=A100)
+    assert ledger.submit("e1", "ann", wants(gpu="A100:2", cpu="2")).state is State.QUEUED
+    assert ledger.redis.lrange(ledger.keys.wake("h1"), 0, -1) == ["1"]
+    job = host.claim()
+    assert job.id == "e1"
+    assert set(job.gpus) in ({"GPU-0", "GPU-1"}, {"GPU-2", "GPU-3"}), "GPUs that are linked to each other"
+    assert host.view.free_cpu_milli == 6000
+    assert ledger.todo("h1", host.epoch) == [("e1", State.CLAIMED, job.token)]
+    host.run(job)
+    assert ledger.get("e1").state is State.RUNNING
+    assert ledger.stop("e1").state is State.STOPPING
+    host.release(job, State.STOPPED)
+    assert (host.view.free_cpu_milli, len(host.view.free_gpus)) == (8000, 4)
+    assert host.view.free_storage_mib == 100_000 - 1024, "a stopped environment keeps its storage"
+    ledger.start("e1")
+    again = host.claim()
+    assert again.has_storage
+    assert again.token > job.token
+    assert ledger.delete("e1").state is State.DELETING
+    host.release(again, State.DELETED)
+    assert host.view.free_storage_mib == 100_000
+    states = [event.state for event in ledger.events("e1")]
+    assert states == [
+        "queued", "claimed", "building", "starting", "running", "stopping", "stopped", "queued", "claimed", "deleting",
+        "deleted",
+    ]  # fmt: skip
+
+
+def test_a_repeated_request_changes_nothing(ledger: Ledger) -> None:
+    host = OneHost(ledger)
+    for _ in range(2):
+        assert ledger.submit("e1", "ann", wants(), request="k", digest="d").id == "e1"
+    assert ledger.submit("e2", "ann", wants(), request="k", digest="d").id == "e1"
+    with pytest.raises(Conflict):
+        ledger.submit("e3", "ann", wants(), request="k", digest="other")
+    with pytest.raises(NotFound):
+        ledger.get("e3")
+    function = f"{ledger.library}_claim"
+    ledger.submit("e4", "ann", wants())
+    first = ledger.redis.fcall(function, 1, "test", "h1", host.epoch, "request-1")
+    assert ledger.redis.fcall(function, 1, "test", "h1", host.epoch, "request-1") == first
+    assert host.view.free_cpu_milli == 7000
+    job = ledger.job("e1")
+    host.run(job)
+    ledger.stop("e1")
+    host.release(job, State.STOPPED, request="r")
+    host.release(job, State.STOPPED, request="r")
+    with pytest.raises(IllegalTransition):
+        host.release(job, State.STOPPED)
+
+
+def test_a_stale_token_and_a_fenced_process_change_nothing(ledger: Ledger) -> None:
+    host = OneHost(ledger)
+    ledger.submit("e1", "ann", wants())
+    job = host.claim()
+    old_epoch, host.epoch = host.epoch, ledger.register("h1", "instance-2", 40, inventory())
+    with pytest.raises(Fenced):
+        ledger.claim("h1", old_epoch)
+    assert ledger.get("e1").state is State.QUEUED, "what the old process was making waits again"
+    assert ledger.get("e1").attempt == 2
+    with pytest.raises(StaleToken):
+        ledger.advance("h1", host.epoch, job, State.BUILDING, progress=5, message="")
+    again = host.claim()
+    with pytest.raises(StaleToken):
+        host.release(job, State.FAILED)
+    assert ledger.get("e1").token == again.token
+
+
+def test_another_machine_cannot_take_a_live_host_name(ledger: Ledger) -> None:
+    OneHost(ledger)
+    with pytest.raises(HostTaken):
+        ledger.register("h1", "instance-2", 40, inventory(machine="another"))
+
+
+def test_three_lost_attempts_end_in_failure_and_free_everything(ledger: Ledger) -> None:
+    ledger.submit("e1", "ann", wants())
+    for attempt in range(3):
+        host = OneHost(ledger)
+        ledger.register("h1", f"i{attempt}", 40, inventory())
+        host = OneHost(ledger)
+        assert host.claim().attempt == attempt + 1
+        ledger.register("h1", f"j{attempt}", 40, inventory())
+    environment = ledger.get("e1")
+    assert (environment.state, environment.reason) == (State.FAILED, Reason.TOO_MANY_ATTEMPTS)
+    assert host.view.free_cpu_milli == 8000
+
+
+def test_a_silent_host_gives_back_what_it_was_making_and_keeps_what_runs(ledger: Ledger) -> None:
+    epoch = ledger.register("h1", "i", 0.05, inventory())
+    for env_id in ("e1", "e2"):
+        ledger.submit(env_id, "ann", wants())
+    first, _ = ledger.claim("h1", epoch), ledger.claim("h1", epoch)
+    assert first is not None
+    for state in (State.BUILDING, State.STARTING, State.RUNNING):
+        ledger.advance("h1", epoch, first, state, progress=100, message="")
+    import time
+
+    time.sleep(1.1)
+    ledger.expire()
+    assert ledger.hosts()[0].state == "lost"
+    assert ledger.get(first.id).state is State.RUNNING
+    assert {e.state for e in ledger.environments()[0]} == {State.RUNNING, State.QUEUED}
+    ledger.heartbeat("h1", epoch)
+    assert ledger.hosts()[0].state == "ready"
+    assert ledger.claim("h1", epoch) is not None
+
+
+def test_lifetimes_end(ledger: Ledger) -> None:
+    host = OneHost(ledger)
+    ledger.submit("e1", "ann", wants(lifetime="1s"))
+    host.run(host.claim())
+    import time
+
+    time.sleep(1.05)
+    ledger.expire()
+    environment = ledger.get("e1")
+    assert (environment.state, environment.reason) == (State.STOPPING, Reason.LIFETIME_OVER)
+
+
+def test_a_burst_of_one_user_does_not_hold_up_another(ledger: Ledger) -> None:
+    for i in range(50):
+        ledger.submit(f"a{i:02}", "ann", wants())
+    ledger.submit("b", "bob", wants())
+    assert ledger.get("b").position == 2
+    host = OneHost(ledger)
+    assert [host.claim().owner for _ in range(3)].count("bob") == 1
+
+
+def test_priority_goes_first_and_what_does_not_fit_does_not_block(ledger: Ledger) -> None:
+    ledger.submit("big", "ann", wants(cpu="100", priority=9))
+    ledger.submit("low", "ann", wants(priority=1))
+    ledger.submit("high", "ann", wants(priority=8))
+    host = OneHost(ledger)
+    assert [host.claim().id, host.claim().id, host.claim()] == ["high", "low", None]
+
+
+def test_a_gpu_is_given_once_and_the_smallest_that_suffices(ledger: Ledger) -> None:
+    gpus = (
+        Gpu("big", "NVIDIA H200", 144_000),
+        Gpu("small", "NVIDIA T4", 15_000),
+        Gpu("sick", "NVIDIA T4", 15_000, healthy=False),
+    )
+    host = OneHost(ledger, gpus=gpus)
+    for i in range(3):
+        ledger.submit(f"e{i}", "ann", wants(gpu="1"))
+    ledger.submit("m", "ann", wants(gpu="H20:1"))
+    assert [host.claim().gpus, host.claim().gpus, host.claim()] == [("small",), ("big",), None]
+
+
+def test_a_miss_is_remembered_until_something_changes(ledger: Ledger) -> None:
+    host = OneHost(ledger)
+    ledger.submit("big", "ann", wants(cpu="100"))
+    assert host.claim() is None
+    assert ledger.redis.hget(ledger.keys.host("h1"), "missed") == ledger.redis.get("test:queued")
+    ledger.submit("fits", "ann", wants())
+    assert host.claim().id == "fits"
+
+
+def test_an_overcommitted_or_draining_host_takes_nothing(ledger: Ledger) -> None:
+    host = OneHost(ledger)
+    ledger.submit("e1", "ann", wants(cpu="6"))
+    host.run(host.claim())
+    host.epoch = ledger.register("h1", "i2", 40, inventory(cpu_milli=4000))
+    assert (host.view.overcommitted, host.view.free_cpu_milli) == (True, 0)
+    ledger.submit("e2", "ann", wants(cpu="0.1"))
+    assert host.claim() is None
+    host.epoch = ledger.register("h1", "i3", 40, inventory())
+    ledger.drain("h1", True)
+    assert host.claim() is None
+    ledger.drain("h1", False)
+    assert host.claim().id == "e2"
+
+
+def test_reconcile_tells_what_differs(ledger: Ledger) -> None:
+    host = OneHost(ledger)
+    for env_id in ("e1", "e2"):
+        ledger.submit(env_id, "ann", wants())
+    one, two = host.claim(), host.claim()
+    host.run(one)
+    ledger.advance("h1", host.epoch, two, State.BUILDING, progress=5, message="")
+    difference = ledger.reconcile("h1", host.epoch, {"stranger": 1, two.id: 7})
+    assert difference.missing == (one.id,)
+    assert difference.making == (two.id,)
+    assert set(difference.orphans) == {"stranger", two.id}
+    assert ledger.reconcile("h1", host.epoch, {one.id: one.token}).missing == ()
+
+
+def test_progress_only_rises_and_only_while_it_is_made(ledger: Ledger) -> None:
+    host = OneHost(ledger)
+    ledger.submit("e1", "ann", wants())
+    job = host.claim()
+    ledger.advance("h1", host.epoch, job, State.BUILDING, progress=5, message="")
+    for value in (30, 20):
+        ledger.progress("h1", host.epoch, job, Phase.IMAGE, value, "image")
+    assert ledger.get("e1").progress == 30
+    ledger.delete("e1")
+    with pytest.raises(IllegalTransition):
+        ledger.progress("h1", host.epoch, job, Phase.IMAGE, 40, "image")
+
+
+def test_pages_are_newest_first_and_ones_own(ledger: Ledger) -> None:
+    for i in range(7):
+        ledger.submit(f"e{i}", "ann" if i % 2 else "bob", wants())
+    page, cursor = ledger.environments(limit=3)
+    assert [e.id for e in page] == ["e6", "e5", "e4"]
+    page, cursor = ledger.environments(limit=3, cursor=cursor)
+    assert [e.id for e in page] == ["e3", "e2", "e1"]
+    page, cursor = ledger.environments(limit=3, cursor=cursor)
+    assert ([e.id for e in page], cursor) == (["e0"], "")
+    ledger.delete("e5")
+    page, cursor = ledger.environments("ann", states=[State.QUEUED], limit=10)
+    assert ([e.id for e in page], cursor) == (["e3", "e1"], "")
+
+
+def test_claims_that_race_never_take_too_much(ledger: Ledger, redis_url: str) -> None:
+    hosts = [OneHost(ledger, f"h{i}", gpus=tuple(Gpu(f"g{i}{j}", "T4", 15_000) for j in range(2))) for i in range(4)]
+    for i in range(60):
+        ledger.submit(f"e{i:02}", f"u{i % 5}", wants(gpu=str(i % 2), cpu="0.5"))
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [job for job in pool.map(lambda i: hosts[i % 4].claim(), range(100)) if job]
+    assert len({job.id for job in jobs}) == len(jobs)
+    given = [uuid for job in jobs for uuid in job.gpus]
+    assert len(given) == len(set(given)) == 8
+    for host in ledger.hosts():
+        used = sum(ledger.get(env_id).contract.resources.cpu_milli for env_id in host.environments)
+        assert host.free_cpu_milli == 8000 - used >= 0
+
+
+def test_a_redis_that_drops_keys_is_refused(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            with pytest.raises(RedisUnavailable, match="noeviction"):
+                Ledger.connect(Settings.from_env({"DCLOUD_REDIS_URL": redis_url}))
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+
+
+def test_no_redis_is_said_in_a_sentence() -> None:
+    with pytest.raises(RedisUnavailable, match="does not answer"):
+        Ledger.connect(Settings.from_env({"DCLOUD_REDIS_URL": "redis://127.0.0.1:1/0"}))

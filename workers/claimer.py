@@ -1,0 +1,130 @@
+"""The claimer: a bootstep of the Celery worker that takes from the ledger what fits this host.
+
+It blocks on the host's wake list. Woken, or at the sweep, it claims until nothing fits, and sends the
+host's own queue a task for everything that the ledger says is to be done here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from typing import Any
+
+import redis
+from celery import bootsteps
+
+from common.celery_app import queue_of
+from common.errors import DCloudError, Fenced, RedisUnavailable
+from common.ledger import client_of
+from common.states import State
+from workers import tasks
+from workers.member import Member
+from workers.reconciler import Reconciler
+from workers.sessions import Sessions
+
+log = logging.getLogger(__name__)
+
+RESEND_SECONDS = 20.0  # a task for the same step is sent again after this, unless a thread works on it
+
+_TASK_FOR = {
+    State.CLAIMED: tasks.start_environment,
+    State.STOPPING: tasks.stop_environment,
+    State.DELETING: tasks.remove_environment,
+}
+
+
+class Claimer:
+    """One thread that waits, claims and sends."""
+
+    def __init__(self, member: Member):
+        self.member = member
+        self.reconciler = Reconciler(member, tasks.runs)
+        self.sessions = Sessions(member)
+        self._sent: dict[tuple[str, State, int], float] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="claimer", daemon=True)
+
+    def start(self) -> None:
+        """Begin in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Claim nothing more."""
+        self._stop.set()
+
+    def turn(self) -> None:
+        """Claim all that fits, then send what is to be done."""
+        member = self.member
+        while not self._stop.is_set() and member.ledger.claim(member.name, member.epoch):
+            pass
+        self._send()
+
+    def _run(self) -> None:
+        keys = self.member.ledger.keys
+        sweep_seconds = self.member.settings.sweep_seconds
+        client = client_of(self.member.settings.redis_url, timeout_seconds=sweep_seconds * 2)
+        lists = [keys.wake(self.member.name), keys.control(self.member.name)]
+        next_sweep = 0.0
+        while not self._stop.is_set():
+            try:
+                wait = next_sweep - time.monotonic()
+                if wait > 0:
+                    woken: Any = client.blpop(lists, timeout=wait)
+                    if woken and woken[0] == lists[1]:
+                        self.sessions.open(woken[1])
+                        continue
+                self.turn()
+                if time.monotonic() >= next_sweep:
+                    # before the work: one that fails is not tried again at once
+                    next_sweep = time.monotonic() + sweep_seconds * random.uniform(0.8, 1.2)  # noqa: S311
+                    self.reconciler.sweep()
+                    self.turn()
+            except Fenced as error:
+                log.critical("%s. This process ends; its containers stay.", error)
+                os._exit(70)
+            except (RedisUnavailable, redis.RedisError) as error:
+                log.warning("the claimer waits for Redis: %s", error)
+                self._stop.wait(1)
+            except DCloudError:
+                log.exception("the claimer goes on")
+            except Exception:
+                log.exception("the claimer goes on")
+                self._stop.wait(1)
+
+    def _send(self) -> None:
+        member, now = self.member, time.monotonic()
+        due = member.ledger.todo(member.name, member.epoch)
+        self._sent = {key: at for key, at in self._sent.items() if now - at < RESEND_SECONDS}
+        for env_id, state, token in due:
+            task = _TASK_FOR.get(state)
+            key = (env_id, state, token)
+            if task is None or key in self._sent:
+                continue
+            if state is not State.CLAIMED:
+                tasks.runs.call_off(env_id)
+            task.apply_async((env_id, token), queue=queue_of(member.name))
+            self._sent[key] = now
+
+
+class ClaimerStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Starts the claimer when the pool runs, and stops it first."""
+
+    requires = ("celery.worker.components:Pool",)
+    member: Member
+
+    def __init__(self, parent: Any, **options: Any):
+        super().__init__(parent, **options)
+        self.claimer: Claimer | None = None
+
+    def start(self, parent: Any) -> None:
+        self.claimer = Claimer(self.member)
+        self.member.start_heartbeat()
+        self.claimer.start()
+
+    def stop(self, parent: Any) -> None:
+        if self.claimer:
+            self.claimer.stop()
+        self.member.leave()

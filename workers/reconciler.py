@@ -1,0 +1,92 @@
+"""The reconciler: what runs on this host against what the ledger says, at start and at every sweep.
+
+Only containers with our labels and this host's name are looked at; nobody else's are touched.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from common.errors import IllegalTransition, NotFound, StaleToken
+from common.states import SENTENCES, Reason, State
+from workers.member import Member
+from workers.runs import Runs
+
+if TYPE_CHECKING:
+    from workers.containers import Found
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Compares, and mends what differs."""
+
+    def __init__(self, member: Member, runs: Runs):
+        self.member = member
+        self.runs = runs
+        self._unworked: set[str] = set()
+
+    def sweep(self) -> None:
+        """One comparison; and whatever time has ended in the ledger."""
+        member = self.member
+        busy = self.runs.busy()
+        found = {container.env_id: container for container in member.host.containers()}
+        running = {env_id: c.token for env_id, c in found.items() if c.running}
+        difference = member.ledger.reconcile(member.name, member.epoch, running)
+        for env_id in difference.missing:
+            if env_id not in busy:
+                self._gone(env_id, found.get(env_id))
+        self._give_back_unworked(set(difference.making) - busy)
+        self._remove_orphans(found)
+        member.ledger.expire()
+
+    def _gone(self, env_id: str, container: Found | None) -> None:
+        """A running environment without a running container: its user may start it again."""
+        member = self.member
+        reason = Reason.CONTAINER_LOST
+        if container and container.exit_code is not None:
+            reason = Reason.OUT_OF_MEMORY if container.oom_killed else Reason.CONTAINER_EXITED
+        log.warning("environment %s: %s", env_id, reason)
+        with suppress(StaleToken, IllegalTransition, NotFound):  # it has moved on meanwhile
+            member.advance(member.ledger.job(env_id), State.STOPPING, 0, SENTENCES[reason], reason)
+
+    def _give_back_unworked(self, unworked: set[str]) -> None:
+        """What no thread works on at two sweeps in a row was forgotten, by a Redis that was away for instance."""
+        member = self.member
+        for env_id in unworked & self._unworked:
+            try:
+                job = member.ledger.job(env_id)
+                with self.runs.exclusive(env_id):
+                    if job.has_storage:
+                        member.host.stop(env_id)
+                    else:
+                        member.host.remove(env_id)
+                    member.ledger.give_back(member.name, member.epoch, env_id, job.token, Reason.WORKER_RESTARTED)
+            except (StaleToken, IllegalTransition, NotFound):
+                continue
+        self._unworked = unworked
+
+    def _remove_orphans(self, found: dict[str, Found]) -> None:
+        member = self.member
+        for env_id, container in found.items():
+            if time.time() - container.created_at < member.settings.orphan_grace_seconds or env_id in self.runs.busy():
+                continue
+            try:
+                environment = member.ledger.get(env_id)
+                if environment.host == member.name and environment.token == container.token:
+                    continue
+                keeps_storage = environment.host == member.name and environment.state not in (
+                    State.FAILED,
+                    State.DELETED,
+                )
+            except NotFound:
+                keeps_storage = True  # a ledger restored from an old copy: the files are an operator's to remove
+            log.warning("container %s of environment %s has no allocation here: removed", container.name, env_id)
+            with self.runs.exclusive(env_id):
+                if keeps_storage:
+                    member.host.stop(env_id)
+                else:
+                    member.host.remove(env_id)
