@@ -11,7 +11,10 @@ DCloudError                   something a person can act on; its text says what 
 │   ├── Fenced                the host has a newer worker process; the caller must stop
 │   ├── HostTaken             another live worker holds this host name
 │   └── Conflict              the same request id with another body
-└── ProvisionError            a step on the host failed; carries a `Reason` for the user
+├── ProvisionError            a step on the host failed; carries a `Reason` for the user
+└── ChannelError              a stream to a container
+    ├── ChannelClosed         the other end has gone, refused, or never answered
+    └── ChannelFull           the other end does not read; try again later
 """
 
 from __future__ import annotations
@@ -86,3 +89,15 @@ class ProvisionError(DCloudError):
         self.reason = reason
         self.detail = detail
         super().__init__(message)
+
+
+class ChannelError(DCloudError):
+    """A stream to a container."""
+
+
+class ChannelClosed(ChannelError):
+    """The other end has gone, refused, or never answered."""
+
+
+class ChannelFull(ChannelError):
+    """The other end does not read; try again later."""

@@ -1,0 +1,70 @@
+"""The build log of an environment: a capped Redis stream, one entry a line.
+
+Written by the worker that builds, read by the API. Lines hold no control characters, so that a
+library's output can neither forge another line nor drive somebody's terminal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis import Redis
+
+from common.keys import Keys
+
+MAX_LINES = 5000
+MAX_LINE_CHARACTERS = 2000
+KEPT_SECONDS = 30 * 86400
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line. `id` orders and resumes: it is the Redis stream id."""
+
+    id: str
+    text: str
+
+    @property
+    def at(self) -> float:
+        """Seconds since the epoch by Redis' clock."""
+        return int(self.id.partition("-")[0]) / 1000
+
+
+class BuildLog:
+    """The build logs of all environments. `redis` decodes responses."""
+
+    def __init__(self, redis: Redis, keys: Keys):
+        self._redis = redis
+        self._keys = keys
+
+    def append(self, env_id: str, lines: Iterable[str]) -> None:
+        """Add lines in one round trip; only the newest MAX_LINES are kept, for KEPT_SECONDS after the last."""
+        key = self._keys.build_log(env_id)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for line in lines:
+                pipe.xadd(key, {"text": clean(line)}, maxlen=MAX_LINES, approximate=True)
+            if len(pipe):
+                pipe.expire(key, KEPT_SECONDS)
+                pipe.execute()
+
+    def read(self, env_id: str, after: str = "0", limit: int = 1000) -> list[Line]:
+        """At most `limit` lines after the line with the id `after`."""
+        entries = self._redis.xrange(self._keys.build_log(env_id), min=f"({after}", max="+", count=limit)
+        return [Line(entry_id, values["text"]) for entry_id, values in cast(list[Any], entries)]
+
+    def remove(self, env_id: str) -> None:
+        """Forget the log."""
+        self._redis.delete(self._keys.build_log(env_id))
+
+
+def clean(line: str) -> str:
+    """`line` without terminal sequences and control characters, cut at MAX_LINE_CHARACTERS."""
+    text = _ESCAPES.sub("", line.rstrip("\r\n"))
+    text = text.rpartition("\r")[2]  # a progress bar's last drawing is the one that counts
+    text = "".join(c if c == "\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text if len(text) <= MAX_LINE_CHARACTERS else text[: MAX_LINE_CHARACTERS - 1] + "…"
