@@ -72,7 +72,7 @@ class ClientEnd:
 
     @classmethod
     def open(cls, redis: Redis, keys: Keys, host: str, request: dict[str, Any]) -> ClientEnd:
-        """Ask the worker of `host` for what `request` says ("op", "env" and what the op takes) and wait for it to begin.
+        """Ask the worker of `host` for what `request` says ("op", "env" and what the op takes); wait for it to begin.
 
         Raises ChannelClosed where no worker answers within OPEN_SECONDS or it refuses.
         """
