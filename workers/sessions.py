@@ -1,0 +1,106 @@
+"""Sessions: commands and container logs that a client asked for, carried over a channel.
+
+Each session has its own connections to Redis and two threads, because both directions wait.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+
+from common.channel import WorkerEnd
+from common.errors import ChannelClosed, DCloudError, NotFound
+from common.ledger import client_of
+from common.states import State
+from workers.member import Member
+from workers.provision import Exec
+
+log = logging.getLogger(__name__)
+
+MAX_SESSIONS = 64
+
+
+class Sessions:
+    """The sessions of this host."""
+
+    def __init__(self, member: Member):
+        self.member = member
+        self._slots = threading.BoundedSemaphore(MAX_SESSIONS)
+        # decodes nothing: a session carries bytes; the timeout is above the channel's own waiting
+        self._redis = client_of(member.settings.redis_url, decode=False, timeout_seconds=10)
+
+    def open(self, text: str) -> None:
+        """Begin what a request of the control list asks for, in a thread of its own."""
+        try:
+            request = json.loads(text)
+            if self._redis.time()[0] > request["before"]:
+                return
+            end = WorkerEnd(self._redis, self.member.ledger.keys, request)
+        except (ValueError, KeyError, TypeError):
+            log.warning("a request that cannot be read: %.200s", text)
+            return
+        if not self._slots.acquire(blocking=False):
+            end.error(f"This host has {MAX_SESSIONS} open sessions. Close one and try again.")
+            return
+        threading.Thread(target=self._serve, args=(end,), name="session", daemon=True).start()
+
+    def _serve(self, end: WorkerEnd) -> None:
+        try:
+            self._check(end.request["env"])
+            if end.request["op"] == "exec":
+                self._exec(end)
+            else:
+                self._logs(end)
+        except ChannelClosed:
+            pass  # the client has gone
+        except DCloudError as error:
+            end.error(str(error))
+        except Exception:
+            log.exception("a session broke")
+            end.error("The session broke on the host. Try again; the worker's log has the details.")
+        finally:
+            self._slots.release()
+
+    def _check(self, env_id: str) -> None:
+        environment = self.member.ledger.get(env_id)
+        if environment.host != self.member.name or environment.state is not State.RUNNING:
+            raise NotFound(f"It is {environment.state}; only a running environment can be entered.")
+
+    def _exec(self, end: WorkerEnd) -> None:
+        request = end.request
+        running = self.member.host.exec(request["env"], request["command"], request["tty"])
+        try:
+            if request["tty"] and request.get("rows"):
+                running.resize(request["rows"], request["cols"])
+            end.opened()
+            reader = threading.Thread(target=self._carry_input, args=(end, running), name="session-input", daemon=True)
+            reader.start()
+            while data := running.read():
+                end.send(data)
+            code = running.exit_code()
+            end.exit(code if code is not None else 1)
+        finally:
+            running.close()
+
+    def _carry_input(self, end: WorkerEnd, running: Exec) -> None:
+        try:
+            while True:
+                for said in end.receive():
+                    if said.kind == "close":
+                        return
+                    if said.kind == "resize":
+                        running.resize(said.rows, said.cols)
+                    else:
+                        running.write(said.data)
+        except (ChannelClosed, OSError, DCloudError):
+            return
+        finally:
+            running.close()
+
+    def _logs(self, end: WorkerEnd) -> None:
+        request = end.request
+        end.opened()
+        for chunk in self.member.host.logs(request["env"], int(request.get("tail", 1000)), bool(request.get("follow"))):
+            end.send(chunk)
+        end.exit(0)
