@@ -2,11 +2,28 @@
 .DEFAULT_GOAL := help
 .PHONY: help run stop test check lock
 
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
+ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON := $(shell for p in $(CANDIDATES); do $$p -c '$(ENOUGH)' 2>/dev/null && echo $$p && break; done)
+WITH = $(or $(PYTHON),$(error DCloud needs Python 3.11 or newer: install python3.11 or a later one)) -m deploy.run
+
 help:  ## these commands
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 15
+
+run:  ## from a bare machine to a running environment
+	@$(WITH) requirements.txt deploy.up
+
+stop:  ## end all of it; what environments stored is kept in var/
+	@if [ -x .venv/bin/python ]; then .venv/bin/python -m deploy.down; else echo "Nothing was started here."; fi
+
+test:  ## all tests, on a real Redis and a real engine; ARGS="tests/unit -k name" for some
+	@$(WITH) requirements-dev.txt deploy.testing $(ARGS)
+
+check:  ## format, lint, types, import rules, audit
+	@$(WITH) requirements-dev.txt deploy.check
 
 lock:  ## pin the dependencies of pyproject.toml anew
-	.venv/bin/uv pip compile pyproject.toml --extra build $(LOCK) -o deploy/requirements.txt
-	.venv/bin/uv pip compile pyproject.toml --extra build --extra dev $(LOCK) -o deploy/requirements-dev.txt
+	.venv/bin/uv pip compile pyproject.toml --extra build $(PIN) -o deploy/requirements.txt
+	.venv/bin/uv pip compile pyproject.toml --extra build --extra dev $(PIN) -o deploy/requirements-dev.txt
 
-LOCK := --quiet --upgrade --python-version 3.11 --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+PIN := --quiet --upgrade --python-version 3.11 --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links

@@ -63,3 +63,12 @@ def install(packages: Iterable[str], log: Path) -> None:
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300", "-q"]
     run([*apt, "update"], log)
     run([*apt, "install", "-y", "--no-install-recommends", *names], log)
+
+
+def output(command: Sequence[str]) -> str:
+    """What a command prints, without the white space around it; empty where it fails."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

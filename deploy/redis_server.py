@@ -6,17 +6,25 @@ must never lose a key to eviction. `docs/operations.md` says what a Redis that s
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 import shutil
 import socket
 import subprocess
 import time
 from importlib import resources
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import redis
 
 from common.errors import RedisUnavailable
+from deploy.processes import Processes
+from deploy.steps import SetupError
+
+NAME = "redis"  # of the process
+USUAL_PORT = 6379
 
 OLDEST = (7, 0)  # Redis Functions came with 7.0
 CONFIG = """\
@@ -95,3 +103,37 @@ def wait_until_it_answers(address: str, timeout_seconds: float = 30) -> None:
             if time.monotonic() > deadline:
                 raise RedisUnavailable(f"Redis did not answer within {timeout_seconds:.0f} s: {error}") from error
         time.sleep(0.05)
+
+
+def ensure(processes: Processes, var: Path, known: str) -> tuple[str, str]:
+    """Let the server run whose data lie under `var`; its address, and one line for a person.
+
+    `known` is the address at which it was before, "" at the first start: port and password stay what they were.
+    """
+    before = urlsplit(known)
+    if known and processes.find(NAME):
+        wait_until_it_answers(known)
+        return known, f"127.0.0.1:{before.port}, runs already"
+    directory = var / "redis"
+    program = _same_as_before(directory)
+    port = free_port(before.port or USUAL_PORT)
+    password = before.password or secrets.token_urlsafe(24)
+    process = processes.start(NAME, command(program, directory, port, password), os.environ, var)
+    address = url(port, password)
+    try:
+        wait_until_it_answers(address)
+    except RedisUnavailable as error:
+        processes.stop(NAME)
+        raise SetupError(f"Redis was started and does not answer: {error}", Path(process.log)) from error
+    return address, f"{'.'.join(map(str, version_of(program)))} at 127.0.0.1:{port}, data in {directory}"
+
+
+def _same_as_before(directory: Path) -> Path:
+    """The program that wrote the data in `directory`: an older one, or Redis after Valkey, could not read them."""
+    note = directory / "program"
+    if note.exists() and Path(note.read_text()).exists():
+        return Path(note.read_text())
+    program = find_server()
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    note.write_text(str(program))
+    return program

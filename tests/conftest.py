@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import leaks
 import pytest
 
 from deploy import redis_server as server
@@ -66,3 +67,30 @@ def engine() -> Iterator[docker.DockerClient]:
         yield client
     finally:
         client.close()
+
+
+BEFORE = pytest.StashKey[set[str]]()
+VERDICT = pytest.StashKey[str]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Note what is on the machine before the first test."""
+    leaks.mark()
+    session.config.stash[BEFORE] = leaks.snapshot()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if its tests left anything on the machine."""
+    left = leaks.left_behind(session.config.stash[BEFORE])
+    if left and leaks.others():
+        session.config.stash[VERDICT] = "another test run is under way here, so what this one left was not compared"
+    elif left:
+        session.config.stash[VERDICT] = "\n  ".join(["LEFT BEHIND:", *left])
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    else:
+        session.config.stash[VERDICT] = "nothing left behind"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say so, before pytest's own closing line."""
+    terminalreporter.write_line(config.stash.get(VERDICT, ""))

@@ -1,0 +1,113 @@
+"""The Docker engine of this machine: whether one answers, and how one comes to run where none does."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import docker
+from docker.errors import DockerException
+from requests.exceptions import RequestException
+
+from deploy import host
+from deploy.processes import Processes
+from deploy.steps import SetupError
+
+NAME = "dockerd"  # of the process, where it is ours
+PROGRAMS = {"dockerd": "docker.io", "iptables": "iptables"}
+START_SECONDS = 60
+SYSTEMD = Path("/run/systemd/system")
+
+
+def version() -> str | None:
+    """Version of the engine that `DOCKER_HOST` or the default socket leads to; None where none answers."""
+    try:
+        client = docker.from_env(timeout=10)
+    except (DockerException, RequestException):
+        return None
+    try:
+        return str(client.version()["Version"])
+    except (DockerException, RequestException):
+        return None
+    finally:
+        client.close()
+
+
+def ensure(processes: Processes, log: Path) -> str:
+    """Make an engine answer, installing and starting one where this user may; says which it is."""
+    found = version_for_worker()
+    if found:
+        return f"{found}, runs already"
+    address = os.environ.get("DOCKER_HOST", "")
+    if address not in ("", "unix:///var/run/docker.sock"):
+        raise SetupError(f"No Docker engine answers at DOCKER_HOST={address}. Start it, or unset DOCKER_HOST.")
+    root = host.as_root()
+    if root is None:
+        raise SetupError(
+            "No Docker engine answers, and this user may not start one. Install and start it "
+            "(`sudo apt-get install docker.io && sudo systemctl start docker`), or run this as root."
+        )
+    host.install(_packages(), log)
+    if SYSTEMD.is_dir():
+        host.run([*root, "systemctl", "start", "docker"], log)
+        return f"{_wait(log)}, started as a service of the machine"
+    dockerd = processes.start(NAME, [host.program("dockerd") or "dockerd"], _with_sbin(), Path("/"), root)
+    return f"{_wait(Path(dockerd.log))}, started by DCloud"
+
+
+def is_ours(processes: Processes) -> bool:
+    """Whether `ensure` started an engine as a process of ours, and it still runs."""
+    return processes.find(NAME) is not None
+
+
+def stop(processes: Processes) -> str:
+    """End an engine of ours, unless containers of somebody else run on it; says which."""
+    client = docker.from_env(timeout=30)
+    try:
+        others = len(client.containers.list())
+    except (DockerException, RequestException):
+        others = 0  # it answers nobody, so nobody loses anything
+    finally:
+        client.close()
+    if others:
+        return f"left running: {others} containers that are not DCloud's run on it"
+    processes.stop(NAME, grace_seconds=60)
+    return "ended"
+
+
+def version_for_worker() -> str | None:
+    """`version` as the worker will see it: as root, where this user becomes root for it."""
+    found = version()
+    root = host.as_root()
+    if found or not root:
+        return found
+    return host.output([*root, sys.executable, "-m", "deploy.engine"]) or None
+
+
+def _packages() -> list[str]:
+    """What an engine needs here. AppArmor's parser is only a recommendation of the package, yet dockerd needs it."""
+    enabled = Path("/sys/module/apparmor/parameters/enabled")
+    programs = dict(PROGRAMS)
+    if enabled.exists() and enabled.read_text().startswith("Y"):
+        programs["apparmor_parser"] = "apparmor"
+    return host.packages_for(programs)
+
+
+def _with_sbin() -> dict[str, str]:
+    """dockerd looks for iptables and its helpers on the PATH."""
+    return {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{host.SBIN}"}
+
+
+def _wait(log: Path) -> str:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if found := version_for_worker():
+            return found
+        time.sleep(0.2)
+    raise SetupError(f"The Docker engine was started and did not answer within {START_SECONDS} s.", log)
+
+
+if __name__ == "__main__":
+    print(version() or "")

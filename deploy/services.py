@@ -1,0 +1,117 @@
+"""API, worker and Flower, as the Procfile names them: started, found running, ended."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import shlex
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from common.settings import Settings
+from deploy import host
+from deploy.installation import Installation
+from deploy.processes import Processes
+from deploy.steps import SetupError
+from deploy.venv import ROOT
+
+PROCFILE = ROOT / "Procfile"
+AS_ROOT = {"worker"}  # it mounts the environments' storage
+READY_SECONDS = 90
+STOP_SECONDS = 30
+
+
+def procfile() -> dict[str, list[str]]:
+    """Each process' name and command, in the order in which they start."""
+    lines = [line for line in PROCFILE.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    return {name.strip(): shlex.split(command) for name, _, command in (line.partition(":") for line in lines)}
+
+
+def ensure(installation: Installation) -> str:
+    """Let all three run with the saved settings and the present code; returns when the API says that it is ready."""
+    processes, settings = installation.processes, installation.settings()
+    wanted, stamp = _fingerprint(installation.saved()), processes.records / "services.sha256"
+    running = [name for name in procfile() if processes.find(name)]
+    if running == list(procfile()) and stamp.exists() and stamp.read_text() == wanted:
+        _wait_until_ready(processes, settings)
+        return "API, worker and Flower run already"
+    stop(processes)
+    for variable, address in (("DCLOUD_API_BIND", settings.api_bind), ("DCLOUD_FLOWER_BIND", settings.flower_bind)):
+        _refuse_taken(variable, address)
+    for name, command in procfile().items():
+        _start(installation, processes, name, command)
+    stamp.write_text(wanted)
+    _wait_until_ready(processes, settings)
+    return "API, worker and Flower " + ("started again with what changed" if running else "started")
+
+
+def stop(processes: Processes) -> list[str]:
+    """End all three, the last started first; the names of those that ran."""
+    return [name for name in reversed(procfile()) if processes.stop(name, STOP_SECONDS)]
+
+
+def _start(installation: Installation, processes: Processes, name: str, command: list[str]) -> None:
+    environment = installation.environment()
+    root: list[str] = []
+    if name in AS_ROOT:
+        found = host.as_root()
+        if found is None:
+            raise SetupError(
+                f"The {name} needs root, to mount the storage of environments. Run this as root, or allow this user "
+                "sudo without a password."
+            )
+        root = found
+        if root:
+            # Nothing in the checkout may come to belong to root, or its user could not remove it.
+            environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    processes.start(name, command, environment, ROOT, root)
+
+
+def _fingerprint(saved: Mapping[str, str]) -> str:
+    """Of all that the processes have read: where it changes they are started again."""
+    digest = hashlib.sha256(repr(sorted(saved.items())).encode())
+    folders = (ROOT / name for name in ("api", "common", "workers", "deploy"))
+    sources = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    for path in sorted([PROCFILE, *(path for path in sources if "__pycache__" not in path.parts)]):
+        digest.update(str(path).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _refuse_taken(variable: str, address: str) -> None:
+    name, _, port = address.rpartition(":")
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((name, int(port)))
+        except (OSError, ValueError) as error:
+            raise SetupError(
+                f"{address} cannot be listened on ({error}). Choose another address, for instance "
+                f"`{variable}={name or '127.0.0.1'}:{int(port) + 100 if port.isdigit() else 8100} make run`."
+            ) from error
+
+
+def _wait_until_ready(processes: Processes, settings: Settings) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while not _ready(settings.url):
+        for name in procfile():
+            if processes.find(name) is None:
+                raise SetupError(f"The {name} ended right after its start.", processes.logs / f"{name}.log")
+        if time.monotonic() > deadline:
+            log: Path = processes.logs / "worker.log"
+            raise SetupError(f"{settings.url}/readyz did not say ready within {READY_SECONDS} s.", log)
+        time.sleep(0.1)
+
+
+def _ready(url: str) -> bool:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

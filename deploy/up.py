@@ -1,0 +1,82 @@
+"""`make run`, once the virtual environment is there: engine, Redis, services, and the first environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from common.accounts import ADMIN, Accounts, ensure_admin
+from common.errors import DCloudError
+from common.ledger import Ledger
+from deploy import demo, engine, host, redis_server, services
+from deploy.installation import Installation, private_write
+from deploy.steps import explain, step
+
+# What the worker calls on the host, and the packages that bring it.
+PROGRAMS = {
+    "iptables": "iptables",
+    "losetup": "mount",
+    "mkfs.ext4": "e2fsprogs",
+    "mmdebstrap": "mmdebstrap",
+}
+
+
+def main() -> int:
+    """Bring everything up and show that it works; the exit status."""
+    installation = Installation.here()
+    try:
+        with installation.held():
+            bring_up(installation)
+            demo.run(installation)
+    except DCloudError as error:
+        explain(error)
+        return 1
+    return 0
+
+
+def bring_up(installation: Installation) -> None:
+    """Let the engine, Redis and the services run. What runs already is left as it is."""
+    with step("Host packages") as under_way:
+        missing = host.packages_for(PROGRAMS)
+        host.install(missing, installation.setup_log)
+        under_way.found = f"installed {', '.join(missing)}" if missing else "all there already"
+    with step("Docker engine") as under_way:
+        under_way.found = engine.ensure(installation.processes, installation.setup_log)
+    with step("Redis") as under_way:
+        address, under_way.found = _redis(installation)
+        installation.save(_variables(installation, address))
+    with step("DCloud") as under_way:
+        _admin(installation)
+        under_way.found = services.ensure(installation)
+
+
+def _redis(installation: Installation) -> tuple[str, str]:
+    given = os.environ.get("DCLOUD_REDIS_URL", "")
+    if given:
+        redis_server.wait_until_it_answers(given, timeout_seconds=5)
+        return given, "the one that DCLOUD_REDIS_URL names"
+    known = installation.saved().get("DCLOUD_REDIS_URL", "")
+    return redis_server.ensure(installation.processes, installation.var, known)
+
+
+def _variables(installation: Installation, redis_url: str) -> dict[str, str]:
+    """What the processes run with: the caller's settings, and what was decided here."""
+    given = {name: value for name, value in os.environ.items() if name.startswith("DCLOUD_") and value}
+    data = given.get("DCLOUD_DATA_DIR") or str(installation.var / "data")
+    decided = {"DCLOUD_REDIS_URL": redis_url, "DCLOUD_VAR_DIR": str(installation.var)}
+    return {**given, **decided, "DCLOUD_DATA_DIR": str(Path(data).expanduser().resolve())}
+
+
+def _admin(installation: Installation) -> None:
+    """Keep a token of the admin where the command line finds it; a lost one is replaced."""
+    ledger = Ledger.connect(installation.settings())
+    accounts = Accounts(ledger.redis, ledger.keys)
+    kept = installation.token_file.read_text().strip() if installation.token_file.exists() else ""
+    if accounts.verify(kept) is None:
+        token = ensure_admin(ledger.redis, ledger.keys) or accounts.create_token(ADMIN, label="make run")
+        private_write(installation.token_file, token + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
