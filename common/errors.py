@@ -10,6 +10,7 @@ DCloudError                   something a person can act on; its text says what 
 │   ├── StaleToken            the allocation has moved on; the caller's token is spent
 │   ├── Fenced                the host has a newer worker process; the caller must stop
 │   ├── HostTaken             another live worker holds this host name
+│   ├── NeverFits             no host could hold it even if it were empty
 │   └── Conflict              the same request id with another body
 ├── ProvisionError            a step on the host failed; carries a `Reason` for the user
 └── ChannelError              a stream to a container
@@ -19,6 +20,7 @@ DCloudError                   something a person can act on; its text says what 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 
@@ -72,6 +74,15 @@ class Fenced(LedgerError):
 
 class HostTaken(LedgerError):
     """Another live worker holds this host name."""
+
+
+class NeverFits(LedgerError):
+    """No host could hold it even if it were empty. `nearest` is the largest that one host could, in the ledger's
+    units, or None."""
+
+    def __init__(self, text: str):
+        self.nearest: dict[str, int] | None = json.loads(text)
+        super().__init__("No host of this installation could ever hold it.")
 
 
 class Conflict(LedgerError):

@@ -11,7 +11,7 @@ import json
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +29,7 @@ from common.errors import (
     HostTaken,
     IllegalTransition,
     LedgerError,
+    NeverFits,
     NotFound,
     RedisUnavailable,
     StaleToken,
@@ -46,7 +47,28 @@ _ERRORS: dict[str, type[DCloudError]] = {
     "TAKEN": HostTaken,
     "CONFLICT": Conflict,
     "BADARG": LedgerError,
+    "NEVER": NeverFits,
 }
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What an owner's environments may hold together; None is no limit."""
+
+    environments: int | None = None
+    cpu_milli: int | None = None
+    ram_mib: int | None = None
+    gpus: int | None = None
+    storage_mib: int | None = None
+
+    def text(self) -> str:
+        """As the ledger writes it."""
+        return "|".join("" if amount is None else str(amount) for amount in astuple(self))
+
+    @classmethod
+    def of(cls, text: str) -> Quota:
+        """The quota that `text` wrote."""
+        return cls(*(int(part) if part else None for part in text.split("|"))) if text else cls()
 
 
 @dataclass(frozen=True)
@@ -114,12 +136,14 @@ class Ledger:
     def submit(self, env_id: str, owner: str, contract: Contract, request: str = "", digest: str = "") -> Environment:
         """Accept an environment. `request` is its owner's idempotency key ("" is none), `digest` a hash of the body.
 
-        The same key and digest give the first environment again; raises Conflict for another digest.
+        The same key and digest give the first environment again; raises Conflict for another digest, and
+        NeverFits for what no host could hold even if it were empty, unless the contract says to wait.
         """
         wanted = contract.resources
         known = self._call(
             "submit", env_id, owner, contract.name or env_id, json.dumps(contract.to_dict(), separators=(",", ":")),
             shape(wanted), contract.priority, cost(wanted), contract.lifetime_seconds * 1000, request, digest,
+            "1" if contract.wait else "0",
         )  # fmt: skip
         return self.get(cast(str, known))
 
@@ -170,6 +194,27 @@ class Ledger:
         self._call("start", env_id)
         return self.get(env_id)
 
+    def explain(self, env_id: str) -> dict[str, Any]:
+        """Why an environment waits and until when: `verdict` now, wait or never; `position`; `parked`, the quotas
+        it is over; `estimate` in ms since the epoch; per host what is short, who holds it, `free_at`. Raises NotFound.
+        """
+        return cast(dict[str, Any], json.loads(self._call("explain", env_id, "", "", read=True)))
+
+    def judge(self, owner: str, wanted: Resources) -> dict[str, Any]:
+        """`explain` for a need that nobody submitted yet."""
+        return cast(dict[str, Any], json.loads(self._call("explain", "", shape(wanted), owner, read=True)))
+
+    def set_quota(self, owner: str, quota: Quota | None) -> None:
+        """Limit what an owner's environments hold together; owner "*" is everyone without a quota of their own."""
+        self._call("set_quota", owner, quota.text() if quota else "")
+
+    def quota(self, owner: str) -> tuple[Quota, Quota]:
+        """An owner's limits and what of them is used."""
+        with _translated():
+            fields = [f"q:{owner}", "q:*", f"u:{owner}"]
+            own, default, used = cast(list[str | None], self.redis.hmget(f"{self.keys.prefix}:owners", fields))
+        return Quota.of(own or default or ""), Quota.of(used or "0|0|0|0|0")
+
     def events(self, env_id: str, after: str = "0", limit: int = 1000) -> list[Event]:
         """The history after the event `after`, oldest first."""
         with _translated():
@@ -208,6 +253,10 @@ class Ledger:
     def drain(self, name: str, draining: bool) -> None:
         """Let a host take nothing new, or let it again. Raises NotFound."""
         self._call("drain", name, "1" if draining else "0")
+
+    def forget(self, name: str) -> None:
+        """Remove a host that is lost and holds nothing. Raises NotFound, IllegalTransition."""
+        self._call("forget", name)
 
     def claim(self, name: str, epoch: str) -> Job | None:
         """Take the first waiting environment that fits this host, or None. Raises Fenced."""
@@ -280,9 +329,12 @@ class Ledger:
         answer = json.loads(cast(str, self._call("reconcile", name, epoch, *flat)))
         return Difference(**{key: tuple(ids) for key, ids in answer.items()})
 
-    def expire(self, limit: int = 1000) -> int:
-        """End leases, lifetimes and old records whose time is over; how many."""
-        return cast(int, self._call("expire", limit))
+    def expire(self, limit: int = 1000, interval_seconds: float = 0) -> int:
+        """End leases, lifetimes and old records whose time is over, and let hosts drain for who waited too long.
+
+        How many things it did; nothing where somebody did it less than `interval_seconds` ago.
+        """
+        return cast(int, self._call("expire", limit, int(interval_seconds * 1000)))
 
     def _call(self, function: str, *args: Any, read: bool = False) -> Any:
         call: Callable[..., Any] = self.redis.fcall_ro if read else self.redis.fcall

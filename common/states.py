@@ -64,6 +64,7 @@ class Reason(StrEnum):
     TOO_MANY_ATTEMPTS = "too_many_attempts"
     LIFETIME_OVER = "lifetime_over"
     USER_REQUEST = "user_request"
+    OVER_QUOTA = "over_quota"
     INTERNAL = "internal"
 
 
@@ -82,6 +83,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.TOO_MANY_ATTEMPTS: "Three hosts were lost or restarted meanwhile. Submit it again or ask your operator.",
     Reason.LIFETIME_OVER: "The lifetime that the contract asked for is over. Your files are kept.",
     Reason.USER_REQUEST: "Asked for by its user.",
+    Reason.OVER_QUOTA: "It would take its owner over the quota. It waits until enough is given back.",
     Reason.INTERNAL: "Something in DCloud broke. The worker's log has the details.",
 }
 

@@ -41,7 +41,7 @@ class Reconciler:
                 self._gone(env_id, found.get(env_id))
         self._give_back_unworked(set(difference.making) - busy)
         self._remove_orphans(found)
-        member.ledger.expire()
+        member.ledger.expire(interval_seconds=member.settings.sweep_seconds / 4)
 
     def _gone(self, env_id: str, container: Found | None) -> None:
         """A running environment without a running container: its user may start it again."""

@@ -9,9 +9,18 @@ import pytest
 import redis
 
 from common import contract
-from common.errors import Conflict, Fenced, HostTaken, IllegalTransition, NotFound, RedisUnavailable, StaleToken
+from common.errors import (
+    Conflict,
+    Fenced,
+    HostTaken,
+    IllegalTransition,
+    NeverFits,
+    NotFound,
+    RedisUnavailable,
+    StaleToken,
+)
 from common.inventory import Gpu, Host, Inventory
-from common.ledger import Ledger
+from common.ledger import Ledger, Quota
 from common.settings import Settings
 from common.states import TRANSITIONS, Phase, Reason, State
 
@@ -27,9 +36,9 @@ def inventory(gpus: tuple[Gpu, ...] = (), cpu_milli: int = 8000, machine: str = 
     return Inventory(cpu_milli, 16_000, 100_000, gpus, machine=machine)
 
 
-def wants(priority: int = 5, lifetime: str = "", **resources: str) -> contract.Contract:
+def wants(priority: int = 5, lifetime: str = "", wait: bool = False, **resources: str) -> contract.Contract:
     needs = {"cpu": "1", "ram": "1GiB", "storage": "1GiB"} | resources
-    return contract.parse({"resources": needs, "priority": priority, "lifetime": lifetime})
+    return contract.parse({"resources": needs, "priority": priority, "lifetime": lifetime, "wait": wait})
 
 
 class OneHost:
@@ -209,13 +218,13 @@ def test_a_gpu_is_given_once_and_the_smallest_that_suffices(ledger: Ledger) -> N
     host = OneHost(ledger, gpus=gpus)
     for i in range(3):
         ledger.submit(f"e{i}", "ann", wants(gpu="1"))
-    ledger.submit("m", "ann", wants(gpu="H20:1"))
+    ledger.submit("m", "ann", wants(gpu="H20:1", wait=True))
     assert [host.claim().gpus, host.claim().gpus, host.claim()] == [("small",), ("big",), None]
 
 
 def test_a_miss_is_remembered_until_something_changes(ledger: Ledger) -> None:
     host = OneHost(ledger)
-    ledger.submit("big", "ann", wants(cpu="100"))
+    ledger.submit("big", "ann", wants(cpu="100", wait=True))
     assert host.claim() is None
     assert ledger.redis.hget(ledger.keys.host("h1"), "missed") == ledger.redis.get("test:queued")
     ledger.submit("fits", "ann", wants())
@@ -276,6 +285,108 @@ def test_pages_are_newest_first_and_ones_own(ledger: Ledger) -> None:
     ledger.delete("e5")
     page, cursor = ledger.environments("ann", states=[State.QUEUED], limit=10)
     assert ([e.id for e in page], cursor) == (["e3", "e1"], "")
+
+
+def test_what_fits_no_host_is_refused_with_the_nearest(ledger: Ledger) -> None:
+    OneHost(ledger, gpus=A100)
+    with pytest.raises(NeverFits) as refused:
+        ledger.submit("e1", "ann", wants(gpu="16", cpu="2"))
+    assert refused.value.nearest is not None
+    assert (refused.value.nearest["gpus"], refused.value.nearest["cpu_milli"]) == (4, 2000)
+    with pytest.raises(NotFound):
+        ledger.get("e1")
+    assert ledger.submit("e1", "ann", wants(gpu="16", cpu="2", wait=True)).state is State.QUEUED
+    assert ledger.explain("e1")["verdict"] == "never"
+    assert ledger.explain("e1")["nearest"]["gpus"] == 4
+
+
+def test_over_quota_waits_beside_the_queue_and_returns(ledger: Ledger) -> None:
+    host = OneHost(ledger)
+    ledger.set_quota("*", Quota(cpu_milli=2000))
+    for i in range(3):
+        ledger.submit(f"a{i}", "ann", wants(cpu="1.5"))
+    ledger.submit("b", "bob", wants())
+    assert {host.claim().id, host.claim().id, host.claim()} == {"a0", "b", None}
+    waiting = ledger.get("a1")
+    assert (waiting.state, waiting.reason, waiting.position) == (State.QUEUED, Reason.OVER_QUOTA, None)
+    assert ledger.explain("a1")["parked"] == "CPU"
+    assert ledger.quota("ann")[1].cpu_milli == 1500
+    job = ledger.job("a0")
+    ledger.delete("a0")
+    host.release(job, State.DELETED)
+    assert host.claim().id == "a1"
+    ledger.set_quota("ann", Quota(environments=5))
+    assert host.claim().id == "a2"
+    assert ledger.quota("ann")[1] == Quota(2, 3000, 2048, 0, 2048)
+
+
+def test_a_stopped_environment_counts_its_storage_alone(ledger: Ledger) -> None:
+    host = OneHost(ledger)
+    ledger.set_quota("*", Quota(environments=1))
+    ledger.submit("a", "ann", wants())
+    job = host.claim()
+    host.run(job)
+    ledger.stop("a")
+    host.release(job, State.STOPPED)
+    assert ledger.quota("ann")[1] == Quota(1, 0, 0, 0, 1024)
+    assert ledger.start("a").reason == ""
+    assert host.claim().id == "a"
+    assert ledger.quota("ann")[1] == Quota(1, 1000, 1024, 0, 1024)
+
+
+def test_a_head_that_waited_too_long_gets_a_host_that_drains(ledger: Ledger) -> None:
+    ledger.redis.hset("test:config", "starve_ms", "1")
+    host = OneHost(ledger)
+    ledger.submit("long", "ann", wants(cpu="4", lifetime="1h"))
+    host.run(host.claim())
+    ledger.submit("big", "ann", wants(cpu="8"))
+    import time
+
+    time.sleep(0.01)
+    ledger.expire()
+    assert ledger.redis.hget(ledger.keys.host("h1"), "reserved") == "big"
+    ledger.submit("endless", "bob", wants())
+    ledger.submit("too-long", "bob", wants(lifetime="2h"))
+    assert host.claim() is None, "these would hold up the one that the host drains for"
+    ledger.submit("short", "bob", wants(lifetime="10m"))
+    short = host.claim()
+    assert short.id == "short", "it ends before the other could begin"
+    explained = ledger.explain("big")
+    assert explained["verdict"] == "wait"
+    assert int(explained["estimate"]) > time.time() * 1000 + 3000_000
+    for env_id in ("long", "short"):
+        ledger.delete(env_id)
+        host.release(ledger.job(env_id), State.DELETED)
+    assert host.claim().id == "big"
+    assert ledger.redis.hget(ledger.keys.host("h1"), "reserved") == ""
+
+
+def test_hosts_leave_environments_to_those_that_suit_better(ledger: Ledger) -> None:
+    big = OneHost(ledger, "big", gpus=(Gpu("h200", "NVIDIA H200", 144_000),))
+    small = OneHost(ledger, "small", gpus=(Gpu("t4", "NVIDIA T4", 15_000),))
+    plain = OneHost(ledger, "plain")
+    ledger.submit("cpu", "ann", wants())
+    assert big.claim() is None
+    assert plain.claim().id == "cpu"
+    ledger.submit("gpu", "ann", wants(gpu="1"))
+    assert big.claim() is None
+    assert ledger.redis.llen(ledger.keys.wake("small")) == 1
+    assert small.claim().gpus == ("t4",)
+    ledger.submit("gpu2", "ann", wants(gpu="1"))
+    assert big.claim().gpus == ("h200",)
+
+
+def test_a_lost_and_empty_host_can_be_forgotten(ledger: Ledger) -> None:
+    ledger.register("h1", "i", 0.05, inventory())
+    with pytest.raises(IllegalTransition):
+        ledger.forget("h1")
+    import time
+
+    time.sleep(1.1)
+    ledger.expire()
+    ledger.forget("h1")
+    assert ledger.hosts() == []
+    assert ledger.submit("e1", "ann", wants(cpu="1000")).state is State.QUEUED, "no host is known: it waits"
 
 
 def test_claims_that_race_never_take_too_much(ledger: Ledger, redis_url: str) -> None:
