@@ -61,6 +61,7 @@ class Reason(StrEnum):
     GPU_LOST = "gpu_lost"
     HOST_LOST = "host_lost"
     WORKER_RESTARTED = "worker_restarted"
+    HOST_SHUTDOWN = "host_shutdown"
     TOO_MANY_ATTEMPTS = "too_many_attempts"
     LIFETIME_OVER = "lifetime_over"
     USER_REQUEST = "user_request"
@@ -80,6 +81,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.GPU_LOST: "A GPU of this environment became unhealthy.",
     Reason.HOST_LOST: "The host stopped answering.",
     Reason.WORKER_RESTARTED: "The worker on the host was restarted while it built this environment.",
+    Reason.HOST_SHUTDOWN: "Its host was shut down. Your files are kept; start it again when the host is back.",
     Reason.TOO_MANY_ATTEMPTS: "Three hosts were lost or restarted meanwhile. Submit it again or ask your operator.",
     Reason.LIFETIME_OVER: "The lifetime that the contract asked for is over. Your files are kept.",
     Reason.USER_REQUEST: "Asked for by its user.",
