@@ -55,13 +55,18 @@ def find_server() -> Path:
 
 
 def version_of(program: Path) -> tuple[int, ...]:
-    """Major and minor version of a server program; (0,) where it does not say."""
+    """Version of a server program; (0,) where it does not say."""
     try:
         said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
     except OSError:
         return (0,)
-    match = re.search(r"v=(\d+)\.(\d+)", said)
-    return (int(match[1]), int(match[2])) if match else (0,)
+    match = re.search(r"v=(\S+)", said)
+    return numbers(match[1]) if match else (0,)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A version such as "7.0.15" as numbers that compare."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3]) or (0,)
 
 
 def command(program: Path, directory: Path, port: int, password: str) -> list[str]:
