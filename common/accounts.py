@@ -91,15 +91,12 @@ class Accounts:
         record = self._record(self._keys.api_token(match[2]))
         if not hmac.compare_digest(record.get("digest", ""), _digest(token)):
             return None
-        now = time.time()
-        if record["expires"] and now >= float(record["expires"]):
-            return None
-        user = self._record(self._keys.user(record["user"]))
-        if not user:
-            return None
-        if now - float(record["used"] or 0) > _USED_PRECISION_SECONDS:
-            self._redis.hset(self._keys.api_token(match[2]), "used", f"{now:.3f}")
-        return Principal(record["user"], user["role"], frozenset(record["scopes"].split()), match[2])
+        return self._principal(match[2], record)
+
+    def principal(self, token_id: str) -> Principal | None:
+        """Whose token this is, for someone who has shown it before; None where it was revoked or has expired."""
+        record = self._record(self._keys.api_token(token_id))
+        return self._principal(token_id, record) if record else None
 
     def create_user(self, name: str, role: str = "user") -> User:
         """Add an account. Raises DCloudError where the name or the role is none, or the name is taken."""
@@ -172,6 +169,17 @@ class Accounts:
         """The random secret called `name`, the same for all processes of this installation; made at first use."""
         self._redis.set(self._keys.secret(name), secrets.token_hex(32), nx=True)
         return cast(str, self._redis.get(self._keys.secret(name)))
+
+    def _principal(self, token_id: str, record: dict[str, str]) -> Principal | None:
+        now = time.time()
+        if record["expires"] and now >= float(record["expires"]):
+            return None
+        user = self._record(self._keys.user(record["user"]))
+        if not user:
+            return None
+        if now - float(record["used"] or 0) > _USED_PRECISION_SECONDS:
+            self._redis.hset(self._keys.api_token(token_id), "used", f"{now:.3f}")
+        return Principal(record["user"], user["role"], frozenset(record["scopes"].split()), token_id)
 
     def _record(self, key: str) -> dict[str, str]:
         return cast(dict[str, str], self._redis.hgetall(key))

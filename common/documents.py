@@ -23,7 +23,7 @@ TOML_TYPES = ("application/toml", "text/toml", "text/x-toml")
 
 
 def format_of(content_type: str, file_name: str = "") -> str:
-    """`"json"`, `"yaml"` or `"toml"` by media type, else by file name, else JSON."""
+    """`"json"`, `"yaml"` or `"toml"` by media type, else by file name; JSON without either, "" if unknown."""
     media_type = content_type.partition(";")[0].strip().lower()
     for name, types, suffixes in (
         ("json", JSON_TYPES, (".json",)),
@@ -32,7 +32,7 @@ def format_of(content_type: str, file_name: str = "") -> str:
     ):
         if media_type in types or file_name.lower().endswith(suffixes):
             return name
-    return "json"
+    return "" if media_type or file_name else "json"
 
 
 def load(body: bytes, kind: str) -> Any:

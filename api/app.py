@@ -1,0 +1,56 @@
+"""The application: its parts, in the order in which a request meets them."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from flask import Flask, Response, g, request
+
+from api import auth, channels, environments, events, health, hosts, logs, pages, problems, services
+from common import documents, ids
+from common.settings import Settings
+from common.settings import settings as read_settings
+
+MULTIPART_BYTES = 16 * 1024  # what a file upload may add to the document itself
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def build(settings: Settings | None = None) -> Flask:
+    """The WSGI application; `settings` None reads them from the environment."""
+    app = Flask("api")
+    app.config["MAX_CONTENT_LENGTH"] = documents.MAX_BYTES + MULTIPART_BYTES
+    app.config["MAX_FORM_MEMORY_SIZE"] = documents.MAX_BYTES + MULTIPART_BYTES
+    app.config["MAX_FORM_PARTS"] = 16
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions["dcloud"] = services.make(settings or read_settings())
+    app.before_request(_begin)
+    auth.register(app)
+    problems.register(app)
+    for module in (environments, events, logs, channels, hosts):
+        app.register_blueprint(module.blueprint, url_prefix="/api/v1")
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(pages.blueprint)
+    app.after_request(_finish)
+    return app
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else ids.new_id()
+    g.began = time.monotonic()
+
+
+def _finish(response: Response) -> Response:
+    headers = response.headers
+    headers["X-Request-Id"] = g.get("request_id", "")
+    headers.setdefault("Cache-Control", "no-store")
+    headers["Content-Security-Policy"] = _POLICY
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "same-origin"
+    return response

@@ -1,0 +1,72 @@
+"""Who calls, and whether they may: denied unless a route is public or the caller's scope allows it.
+
+Programs send `Authorization: Bearer <token>`. Pages send the cookie of `api.session`; what changes
+something then also carries the session's CSRF token, which another site cannot know.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import cast
+
+from flask import Flask, g, request
+
+from api import session
+from api.problems import Refused
+from api.services import services
+from common import ids
+from common.accounts import Principal
+from common.environment import Environment
+from common.errors import NotFound
+
+PUBLIC = frozenset({"health.healthz", "health.readyz", "pages.home", "pages.sign_in", "static"})
+CSRF_HEADER = "X-CSRF-Token"
+
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+def register(app: Flask) -> None:
+    """Put the check before every request of `app`."""
+    app.before_request(_check)
+
+
+def principal() -> Principal:
+    """Who makes the current request."""
+    return cast(Principal, g.principal)
+
+
+def owned(env_id: str) -> Environment:
+    """The environment, where the caller may see it. Raises NotFound: somebody else's does not exist for them."""
+    if ids.PATTERN.fullmatch(env_id):
+        found = services().ledger.get(env_id)
+        if principal().admin or found.owner == principal().user:
+            return found
+    raise NotFound(f"There is no environment {env_id[:63]}.")
+
+
+def _check() -> None:
+    if request.endpoint is None or request.endpoint in PUBLIC:
+        return
+    caller = _caller()
+    needed = "read" if request.method in _SAFE_METHODS else "submit"
+    if needed not in caller.scopes:
+        raise Refused(403, f"This token lacks the scope {needed!r}. Use one that has it.")
+    g.principal = caller
+
+
+def _caller() -> Principal:
+    header = request.headers.get("Authorization", "")
+    if header:
+        scheme, _, token = header.partition(" ")
+        caller = services().accounts.verify(token.strip()) if scheme.lower() == "bearer" else None
+        if caller is None:
+            raise Refused(401, "The token is mistyped, expired or revoked. Check it, or ask your admin for another.")
+        return caller
+    caller = session.current()
+    if caller is None:
+        raise Refused(401, "Send a token: `Authorization: Bearer dc_u_…`.")
+    if request.method not in _SAFE_METHODS:
+        given = request.headers.get(CSRF_HEADER) or request.form.get("csrf", "")
+        if not hmac.compare_digest(given.encode(), session.csrf().encode()):
+            raise Refused(403, "The page is out of date. Reload it and try again.")
+    return caller

@@ -1,0 +1,71 @@
+"""What clients send: contracts in three formats, JSON objects, and query parameters. Nothing is trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request
+
+from api.problems import Refused
+from common import contract, documents
+from common.contract import Contract
+from common.errors import ContractError, Problem
+
+MAX_KEY = 200
+
+
+def submitted_contract() -> Contract:
+    """The contract in the body or in the one uploaded file. Raises ContractError, Refused."""
+    return contract.parse(_document())
+
+
+def json_object() -> dict[str, Any]:
+    """The JSON object in the body. Raises ContractError, Refused."""
+    body = documents.load(request.get_data(cache=False), "json")
+    if not isinstance(body, dict):
+        raise ContractError([Problem("", "must be an object.")])
+    return body
+
+
+def idempotency_key() -> str:
+    """The header's value, "" where there is none. Raises Refused."""
+    key = request.headers.get("Idempotency-Key", "")
+    if len(key) > MAX_KEY or not key.isascii() or not key.isprintable():
+        raise Refused(400, f"Idempotency-Key has at most {MAX_KEY} printable ASCII characters; a UUID is a good one.")
+    return key
+
+
+def number(name: str, default: int, low: int, high: int) -> int:
+    """A whole number from the query string. Raises Refused."""
+    text = request.args.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and low <= int(text) <= high):
+        raise Refused(400, f"{name} is {text[:40]!r}; it is a whole number between {low} and {high}.")
+    return int(text)
+
+
+def flag(name: str) -> bool:
+    """Whether a query parameter is set: `?follow`, `?follow=1` or `?follow=true`."""
+    return request.args.get(name, "false").lower() in ("", "1", "true", "yes")
+
+
+def _document() -> Any:
+    if request.mimetype == "multipart/form-data":
+        files = list(request.files.values())
+        if len(files) != 1:
+            raise Refused(400, f"Upload one file with a contract; this form has {len(files)}.")
+        return documents.load(files[0].read(documents.MAX_BYTES + 1), _kind(files[0].mimetype, files[0].filename or ""))
+    kind = _kind(request.mimetype, "")
+    return documents.load(request.get_data(cache=False), kind)
+
+
+def _kind(media_type: str, file_name: str) -> str:
+    kind = documents.format_of(media_type, file_name)
+    if not kind:
+        raise Refused(
+            415,
+            f"{(media_type or 'This file')[:80]!r} is not read here. Send JSON, YAML or TOML with a Content-Type of "
+            "application/json, application/yaml or application/toml.",
+        )
+    return kind

@@ -1,0 +1,140 @@
+"""Commands inside an environment: one channel a command, its output live, its input by small posts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, jsonify
+
+from api import bodies, remote, streams, wire
+from api.auth import owned
+from api.services import services
+from common import channel
+from common.channel import ClientEnd, Output
+from common.errors import ChannelClosed, ContractError, NotFound, Problem
+
+blueprint = Blueprint("channels", __name__)
+
+MAX_ARGUMENTS = 256
+MAX_COMMAND_CHARACTERS = 32 * 1024
+MAX_ROWS_COLS = 2000
+
+
+@blueprint.post("/environments/<env_id>/exec")
+def begin(env_id: str) -> Response:
+    """Run a command inside a running environment."""
+    found, command = owned(env_id), _command(bodies.json_object())
+    end = remote.ask(found, "exec", **command)
+    at = f"{wire.ROOT}/channels/{end.channel}"
+    response = jsonify({"channel": end.channel, "links": {"output": f"{at}/output", "input": f"{at}/input"}})
+    return Response(response.data, 201, {"Location": at}, content_type="application/json")
+
+
+@blueprint.get("/channels/<channel_id>/output")
+def output(channel_id: str) -> Response:
+    """What the command writes, live: {"kind": "out", "data": base64} and at last exit or error."""
+    end, after = _end(channel_id), streams.resume_after()
+    return streams.response(_live(end, after, end.read(after, 0.001)))
+
+
+@blueprint.post("/channels/<channel_id>/input")
+def give(channel_id: str) -> Response:
+    """{"data": base64} for the standard input, {"rows", "cols"} of the terminal, {"close": true} to end the input."""
+    end, body = _end(channel_id), bodies.json_object()
+    if "data" in body:
+        _write(end, _decoded(body["data"]))
+    if "rows" in body or "cols" in body:
+        end.resize(_size(body, "rows"), _size(body, "cols"))
+    if body.get("close") is True:
+        end.close_input()
+    return Response(status=204)
+
+
+@blueprint.delete("/channels/<channel_id>")
+def hang_up(channel_id: str) -> Response:
+    """End the command."""
+    _end(channel_id).close()
+    return Response(status=204)
+
+
+def _end(channel_id: str) -> ClientEnd:
+    match = channel.ID.fullmatch(channel_id)
+    if match is None:
+        raise NotFound("There is no such channel.")
+    owned(match[1])
+    return ClientEnd(services().bytes_redis, services().keys, channel_id)
+
+
+def _live(end: ClientEnd, after: str, first: list[Output]) -> Iterator[str]:
+    yield streams.OPENING
+    until, quiet_since, found = time.monotonic() + streams.LIFE_SECONDS, time.monotonic(), first
+    while time.monotonic() < until:
+        for entry in found:
+            after, quiet_since = entry.id, time.monotonic()
+            yield streams.message(_wire(entry), entry.id)
+            if entry.last:
+                return
+        if time.monotonic() - quiet_since >= streams.PING_SECONDS:
+            quiet_since = time.monotonic()
+            yield streams.PING
+        try:
+            found = end.read(after)
+        except ChannelClosed as error:
+            yield streams.message({"kind": "error", "message": str(error)})
+            return
+
+
+def _wire(entry: Output) -> dict[str, Any]:
+    if entry.kind == "exit":
+        return {"kind": "exit", "code": entry.code}
+    if entry.kind == "error":
+        return {"kind": "error", "message": entry.data.decode(errors="replace")}
+    return {"kind": entry.kind, "data": base64.b64encode(entry.data).decode()}
+
+
+def _write(end: ClientEnd, data: bytes) -> None:
+    if len(data) > channel.CHUNK_BYTES:
+        raise _wrong("data", f"has {len(data)} bytes; at most {channel.CHUNK_BYTES} are accepted at once.")
+    if data:  # no bytes would end the input
+        end.write(data)
+
+
+def _command(body: dict[str, Any]) -> dict[str, Any]:
+    command, tty = body.get("command"), body.get("tty", False)
+    if not isinstance(command, list) or not 1 <= len(command) <= MAX_ARGUMENTS:
+        raise _wrong("command", f'must be a list of 1 to {MAX_ARGUMENTS} strings, as in ["python", "-V"].')
+    for index, word in enumerate(command):
+        if not isinstance(word, str) or "\0" in word:
+            raise _wrong(f"command[{index}]", "must be a string without NUL.")
+    if not command[0] or sum(len(word) for word in command) > MAX_COMMAND_CHARACTERS:
+        raise _wrong("command", f"must begin with a program and have at most {MAX_COMMAND_CHARACTERS} characters.")
+    if not isinstance(tty, bool):
+        raise _wrong("tty", "must be true or false.")
+    return {
+        "command": command,
+        "tty": tty,
+        "rows": _size(body, "rows") if "rows" in body else 24,
+        "cols": _size(body, "cols") if "cols" in body else 80,
+    }
+
+
+def _size(body: dict[str, Any], name: str) -> int:
+    value = body.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_ROWS_COLS:
+        raise _wrong(name, f"must be a whole number between 1 and {MAX_ROWS_COLS}.")
+    return value
+
+
+def _decoded(text: object) -> bytes:
+    try:
+        return base64.b64decode(str(text), validate=True)
+    except (binascii.Error, ValueError):
+        raise _wrong("data", "must be base64.") from None
+
+
+def _wrong(path: str, message: str) -> ContractError:
+    return ContractError([Problem(path, message)])

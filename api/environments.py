@@ -1,0 +1,144 @@
+"""Environments: submit, list, look, stop, start, delete."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import time
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from api import bodies, wire
+from api.auth import owned, principal
+from api.problems import Refused
+from api.services import services
+from common import ids
+from common.contract import Contract
+from common.environment import Environment
+from common.states import State
+
+blueprint = Blueprint("environments", __name__)
+
+PAGE_LIMIT = 100
+USER_PRIORITY = 5  # what is above needs an admin
+MAX_WAIT_SECONDS = 60
+LOOK_AGAIN_SECONDS = 5.0  # a place in the queue changes without an event
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*([0-9]{1,4})", re.ASCII)
+
+
+@blueprint.post("/environments")
+def submit() -> Response:
+    """Accept a contract."""
+    contract = bodies.submitted_contract()
+    if contract.priority > USER_PRIORITY and not principal().admin:
+        raise Refused(403, f"priority is {contract.priority}; above {USER_PRIORITY} it needs an admin.")
+    found = services().ledger.submit(
+        ids.new_id(), principal().user, contract, request=bodies.idempotency_key(), digest=_digest(contract)
+    )
+    return _answer(found, 202)
+
+
+@blueprint.get("/environments")
+def page() -> Response:
+    """A page of one's own environments, newest first; admins see everyone's."""
+    found, following = services().ledger.environments(
+        _owner(), _states(), bodies.number("limit", 50, 1, PAGE_LIMIT), _cursor()
+    )
+    return jsonify({"environments": [wire.environment(e) for e in found], "next": _opaque(following)})
+
+
+@blueprint.get("/environments/<env_id>")
+def look(env_id: str) -> Response:
+    """One environment; with `Prefer: wait=N` after a change or N seconds."""
+    found, applied = owned(env_id), 0
+    if (wanted := _WAIT.search(request.headers.get("Prefer", ""))) is not None:
+        applied = min(int(wanted[1]), MAX_WAIT_SECONDS)
+        if not request.if_none_match or request.if_none_match.contains(wire.etag(found)):
+            found = _changed(found, applied)
+    response = _answer(found, 200)
+    if applied:
+        response.headers["Preference-Applied"] = f"wait={applied}"
+    response.make_conditional(request)
+    return response
+
+
+@blueprint.delete("/environments/<env_id>")
+def delete(env_id: str) -> Response:
+    """Remove it and all of its storage."""
+    return _answer(services().ledger.delete(owned(env_id).id), 202)
+
+
+@blueprint.post("/environments/<env_id>/stop")
+def stop(env_id: str) -> Response:
+    """End the container and keep the storage."""
+    return _answer(services().ledger.stop(owned(env_id).id), 202)
+
+
+@blueprint.post("/environments/<env_id>/start")
+def start(env_id: str) -> Response:
+    """Start what was stopped, with its storage."""
+    return _answer(services().ledger.start(owned(env_id).id), 202)
+
+
+def _answer(found: Environment, status: int) -> Response:
+    response = jsonify(wire.environment(found))
+    response.status_code = status
+    response.set_etag(wire.etag(found))
+    if status == 202:
+        response.headers["Location"] = f"{wire.ROOT}/environments/{found.id}"
+    return response
+
+
+def _changed(found: Environment, seconds: float) -> Environment:
+    before, until = wire.etag(found), time.monotonic() + seconds
+    with services().feed.watch(found.id) as wake:
+        while True:
+            wake.clear()
+            found = services().ledger.get(found.id)
+            left = until - time.monotonic()
+            if wire.etag(found) != before or left <= 0:
+                return found
+            wake.wait(min(left, LOOK_AGAIN_SECONDS))
+
+
+def _digest(contract: Contract) -> str:
+    return hashlib.sha256(json.dumps(contract.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def _owner() -> str | None:
+    wanted = request.args.get("owner", "")
+    if principal().admin:
+        return wanted or None
+    if wanted not in ("", principal().user):
+        raise Refused(403, "Only admins list other users' environments. Leave `owner` out.")
+    return principal().user
+
+
+def _states() -> tuple[State, ...]:
+    words = [word for value in request.args.getlist("state") for word in value.split(",") if word]
+    try:
+        return tuple(State(word) for word in words)
+    except ValueError as error:
+        raise Refused(400, f"{str(error)[:80]}: states are {', '.join(State)}.") from None
+
+
+def _cursor() -> str:
+    text = request.args.get("cursor", "")
+    if not text:
+        return ""
+    try:
+        value = base64.urlsafe_b64decode(text.encode()).decode()
+    except (binascii.Error, UnicodeError, ValueError):
+        value = ""
+    if not ids.PATTERN.fullmatch(value):
+        raise Refused(400, "cursor is not one that this server gave. Begin without it.")
+    return value
+
+
+def _opaque(cursor: str) -> Any:
+    return base64.urlsafe_b64encode(cursor.encode()).decode() if cursor else None

@@ -1,0 +1,66 @@
+"""The history of an environment, as a whole and live."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from flask import Blueprint, Response, jsonify
+
+from api import bodies, streams, wire
+from api.auth import owned
+from api.services import Services, services
+from common.environment import Event
+from common.errors import NotFound, RedisUnavailable
+from common.states import ENDED
+
+blueprint = Blueprint("events", __name__)
+
+PAGE_LIMIT = 1000
+
+
+@blueprint.get("/environments/<env_id>/events")
+def events(env_id: str) -> Response:
+    """The events after `after` (or Last-Event-ID): JSON, or live by server-sent events."""
+    found, after = owned(env_id), streams.resume_after()
+    if not streams.wanted():
+        limit = bodies.number("limit", PAGE_LIMIT, 1, PAGE_LIMIT)
+        return jsonify({"events": [wire.event(e) for e in services().ledger.events(found.id, after, limit)]})
+    if found.state in ENDED and after != "0" and not services().ledger.events(found.id, after, 1):
+        return Response(status=204)  # tells a browser not to come back
+    return streams.response(_live(services(), found.id, after))
+
+
+def _live(parts: Services, env_id: str, after: str) -> Iterator[str]:
+    yield streams.OPENING
+    until, quiet_since = time.monotonic() + streams.LIFE_SECONDS, time.monotonic()
+    with parts.feed.watch(env_id) as wake:
+        while time.monotonic() < until:
+            wake.clear()
+            for event in _after(parts, env_id, after):
+                after, quiet_since = event.id, time.monotonic()
+                yield streams.message(wire.event(event), event.id, "state")
+                if event.state in ENDED and _is_over(parts, env_id, after):
+                    yield streams.message({}, event="end")
+                    return
+            if time.monotonic() - quiet_since >= streams.PING_SECONDS:
+                quiet_since = time.monotonic()
+                yield streams.PING
+            wake.wait(streams.PING_SECONDS)
+
+
+def _after(parts: Services, env_id: str, after: str) -> list[Event]:
+    try:
+        return parts.ledger.events(env_id, after, PAGE_LIMIT)
+    except RedisUnavailable:
+        return []  # the feed wakes everyone when Redis is back
+
+
+def _is_over(parts: Services, env_id: str, after: str) -> bool:
+    """Whether nothing can follow the event `after`, which ended the environment."""
+    try:
+        return parts.ledger.get(env_id).state in ENDED and not parts.ledger.events(env_id, after, 1)
+    except NotFound:
+        return True
+    except RedisUnavailable:
+        return False

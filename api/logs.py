@@ -1,0 +1,85 @@
+"""Logs: of the build, kept in Redis, and of the container, asked of the worker that has it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from flask import Blueprint, Response, request
+
+from api import bodies, remote, streams
+from api.auth import owned
+from api.problems import Refused
+from api.services import Services, services
+from common.buildlog import Line
+from common.channel import ClientEnd
+from common.environment import Environment
+from common.errors import ChannelClosed, NotFound, RedisUnavailable
+from common.states import State
+
+blueprint = Blueprint("logs", __name__)
+
+PAGE_LINES = 1000
+TAIL_LINES = 1000
+LOOK_SECONDS = 0.5  # a line of the log is no event, so nothing wakes for it
+
+_MAKING = frozenset({State.QUEUED, State.CLAIMED, State.BUILDING, State.STARTING})
+_PLAIN = "text/plain; charset=utf-8"
+
+
+@blueprint.get("/environments/<env_id>/logs")
+def logs(env_id: str) -> Response:
+    """`source=build` (after `after`) or `container` (the last `tail` lines), with `follow` as it comes."""
+    found, source = owned(env_id), request.args.get("source", "build")
+    if source == "build":
+        return streams.live(_build(services(), found.id, streams.resume_after(), bodies.flag("follow")), _PLAIN)
+    if source == "container":
+        return _container(found)
+    raise Refused(400, f"source is {source[:40]!r}; it is build or container.")
+
+
+def _build(parts: Services, env_id: str, after: str, follow: bool) -> Iterator[str]:
+    until = time.monotonic() + streams.LIFE_SECONDS
+    while True:
+        making = follow and _is_making(parts, env_id)  # asked before reading, so that the last lines are read too
+        while lines := _lines(parts, env_id, after):
+            after = lines[-1].id
+            yield "".join(f"{line.text}\n" for line in lines)
+        if not making or time.monotonic() > until:
+            return
+        time.sleep(LOOK_SECONDS)
+
+
+def _lines(parts: Services, env_id: str, after: str) -> list[Line]:
+    return parts.build_log.read(env_id, after, PAGE_LINES)
+
+
+def _is_making(parts: Services, env_id: str) -> bool:
+    try:
+        return parts.ledger.get(env_id).state in _MAKING
+    except (NotFound, RedisUnavailable):
+        return False
+
+
+def _container(found: Environment) -> Response:
+    tail = bodies.number("tail", TAIL_LINES, 1, 100_000)
+    end = remote.ask(found, "logs", tail=tail, follow=bodies.flag("follow"))
+    return streams.live(_output(end), _PLAIN)
+
+
+def _output(end: ClientEnd) -> Iterator[bytes]:
+    after, until = "0", time.monotonic() + streams.LIFE_SECONDS
+    try:
+        while time.monotonic() < until:
+            for output in end.read(after):
+                after = output.id
+                if output.kind == "error":
+                    yield b"\n" + output.data + b"\n"
+                elif output.kind == "out":
+                    yield output.data
+                if output.last:
+                    return
+    except ChannelClosed:
+        return
+    finally:
+        end.close()

@@ -1,0 +1,128 @@
+"""Every error as RFC 9457 `application/problem+json`, of one shape.
+
+type       urn:dcloud:problem:<slug>, stable
+title      the kind, in words
+status     the HTTP status
+detail     what happened and what to do next
+instance   urn:dcloud:request:<id>, the id that is also in X-Request-Id and in the server's log
+errors     where a document was refused: a list of {"path", "message"}
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+
+from flask import Flask, Response, g
+from redis import RedisError
+from werkzeug.exceptions import HTTPException
+
+from common.errors import (
+    ChannelClosed,
+    ChannelFull,
+    Conflict,
+    ContractError,
+    DCloudError,
+    IllegalTransition,
+    NotFound,
+    Problem,
+    RedisUnavailable,
+)
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = 2
+
+_TITLES = {
+    400: ("bad-request", "The request makes no sense"),
+    401: ("unauthorized", "A token is needed"),
+    403: ("forbidden", "Not allowed"),
+    404: ("not-found", "Not found"),
+    405: ("method-not-allowed", "This method is not allowed here"),
+    406: ("not-acceptable", "No such representation"),
+    409: ("conflict", "Not possible in this state"),
+    410: ("gone", "It has ended"),
+    413: ("too-large", "The request is too large"),
+    415: ("unsupported-media-type", "This format is not understood"),
+    422: ("refused", "The document is refused"),
+    429: ("too-many", "Too many requests"),
+    500: ("internal", "Something in DCloud broke"),
+    503: ("unavailable", "Not available now"),
+}
+
+
+class Refused(DCloudError):
+    """A request that the API itself refuses, with the HTTP status."""
+
+    def __init__(self, status: int, detail: str, errors: list[Problem] | None = None):
+        self.status = status
+        self.errors = errors or []
+        super().__init__(detail)
+
+
+def problem(
+    status: int, detail: str, errors: list[Problem] | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The response for an error."""
+    slug, title = _TITLES.get(status, ("error", "Error"))
+    body: dict[str, object] = {
+        "type": f"urn:dcloud:problem:{slug}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": f"urn:dcloud:request:{g.get('request_id', '')}",
+    }
+    if errors:
+        body["errors"] = [{"path": error.path, "message": error.message} for error in errors]
+    return Response(json.dumps(body), status, headers, content_type="application/problem+json")
+
+
+def register(app: Flask) -> None:
+    """Answer every error of `app` in this shape."""
+    app.register_error_handler(Refused, lambda e: problem(e.status, str(e), e.errors))
+    app.register_error_handler(ContractError, _contract)
+    app.register_error_handler(NotFound, lambda e: problem(404, str(e)))
+    app.register_error_handler(IllegalTransition, lambda e: problem(409, str(e)))
+    app.register_error_handler(Conflict, lambda e: problem(422, str(e)))
+    app.register_error_handler(ChannelClosed, lambda e: problem(410, str(e)))
+    app.register_error_handler(ChannelFull, lambda e: _later(429, str(e)))
+    app.register_error_handler(RedisUnavailable, _redis_away)
+    app.register_error_handler(RedisError, _redis_away)
+    app.register_error_handler(DCloudError, lambda e: problem(400, str(e)))
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _internal)
+
+
+def _contract(error: ContractError) -> Response:
+    count = len(error.problems)
+    detail = str(error) if count == 1 else f"The document has {count} problems; each is listed with its path."
+    return problem(422, detail, error.problems)
+
+
+def _later(status: int, detail: str) -> Response:
+    return problem(status, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _redis_away(error: Exception) -> Response:
+    log.error("request %s: Redis: %s", g.get("request_id", ""), error)
+    return _later(503, "The store behind the API does not answer. Nothing was changed; try again in a moment.")
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    if status < 400:
+        return Response(status=status, headers=[(k, v) for k, v in error.get_headers() if k == "Location"])
+    # Content-Type and what else describes werkzeug's own page stays out
+    kept = {name: value for name, value in error.get_headers() if name in ("Allow", "WWW-Authenticate", "Retry-After")}
+    details = {
+        404: "There is nothing at this address. The API begins at /api/v1; docs/api.md lists it.",
+        405: f"Use {kept.get('Allow', 'another method')}.",
+        413: "The body is larger than is accepted here. A contract has at most 64 KiB.",
+    }
+    return problem(status, details.get(status, error.description or ""), headers=kept)
+
+
+def _internal(error: Exception) -> Response:
+    log.error("request %s failed", g.get("request_id", ""), exc_info=error)
+    return problem(500, "The server's log has the details under the request id. Nothing else is known here.")

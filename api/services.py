@@ -1,0 +1,69 @@
+"""The parts that handlers work with, one set an application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import current_app
+from redis import BlockingConnectionPool, Redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+
+from api.feed import Feed
+from common.accounts import Accounts
+from common.buildlog import BuildLog
+from common.keys import Keys
+from common.ledger import Ledger
+from common.settings import Settings
+
+SOCKET_SECONDS = 2.5  # a Redis that hangs costs a caller no more than this, twice
+CONNECTIONS = 64
+
+
+@dataclass(frozen=True)
+class Services:
+    """What an application holds for as long as its process lives."""
+
+    settings: Settings
+    ledger: Ledger
+    accounts: Accounts
+    build_log: BuildLog
+    bytes_redis: Redis  # for channels; decodes nothing
+    feed: Feed
+
+    @property
+    def keys(self) -> Keys:
+        return self.ledger.keys
+
+
+def make(settings: Settings) -> Services:
+    """Services for `settings`. Nothing connects yet, so that the API starts while Redis is away."""
+    text = _client(settings.redis_url, decode=True)
+    ledger = Ledger(text, settings.key_prefix)
+    return Services(
+        settings=settings,
+        ledger=ledger,
+        accounts=Accounts(text, ledger.keys),
+        build_log=BuildLog(text, ledger.keys),
+        bytes_redis=_client(settings.redis_url, decode=False),
+        feed=Feed(text, ledger.keys),
+    )
+
+
+def services() -> Services:
+    """The services of the application that handles the current request."""
+    return cast(Services, current_app.extensions["dcloud"])
+
+
+def _client(url: str, *, decode: bool) -> Redis:
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=SOCKET_SECONDS,
+        decode_responses=decode,
+        socket_timeout=SOCKET_SECONDS,
+        socket_connect_timeout=1.0,
+        retry=Retry(ConstantBackoff(0.05), 1),
+    )
+    return Redis(connection_pool=pool)

@@ -1,0 +1,47 @@
+"""Server-sent events: what a live answer looks like and how long it lives."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+
+from flask import Response, request
+
+from api.problems import Refused
+
+LIFE_SECONDS = 600.0  # then the stream ends and the client comes back with its last id
+PING_SECONDS = 15.0
+PING = ": ping\n\n"
+OPENING = "retry: 2000\n\n"
+
+STREAM_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?", re.ASCII)
+
+
+def wanted() -> bool:
+    """Whether the client asks for server-sent events."""
+    return request.accept_mimetypes.best_match(["application/json", "text/event-stream"]) == "text/event-stream"
+
+
+def resume_after() -> str:
+    """The id after which the client wants to go on, "0" from the beginning. Raises Refused."""
+    text = request.headers.get("Last-Event-ID") or request.args.get("after") or "0"
+    if not STREAM_ID.fullmatch(text):
+        raise Refused(400, "Last-Event-ID and after take an id that this stream gave, or 0.")
+    return text
+
+
+def message(data: object, entry_id: str = "", event: str = "") -> str:
+    """One event; `data` becomes one line of JSON."""
+    head = (f"id: {entry_id}\n" if entry_id else "") + (f"event: {event}\n" if event else "")
+    return f"{head}data: {json.dumps(data, separators=(',', ':'))}\n\n"
+
+
+def response(parts: Iterable[str]) -> Response:
+    """The answer that sends `parts` as they come, past any buffering proxy."""
+    return live(parts, "text/event-stream")
+
+
+def live(parts: Iterable[str] | Iterator[bytes], content_type: str) -> Response:
+    """An answer without a length, sent as it comes."""
+    return Response(parts, content_type=content_type, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
