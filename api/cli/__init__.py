@@ -1,0 +1,59 @@
+"""The command `dcloud`.
+
+Exit codes: 0 done · 1 the environment failed, or a check of `doctor` did · 2 wrong usage or refused
+input · 3 not found · 4 not allowed · 5 the server cannot be reached. `exec` ends with its command's own code.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from api.cli import doctor, environments, execute, hosts, logs, output, submit
+from api.client import ApiError, Unreachable
+from common.errors import ContractError, DCloudError
+
+FAILED, REFUSED, NOT_FOUND, NOT_ALLOWED, UNREACHABLE = 1, 2, 3, 4, 5
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog="Exit codes: see docs/cli.md.")
+@click.version_option(package_name="dcloud")
+def cli() -> None:
+    """Environments from contracts: submit one, watch it start, work inside."""
+
+
+for _command in (
+    submit.submit,
+    environments.ls,
+    environments.show,
+    logs.logs,
+    execute.execute,
+    environments.stop,
+    environments.start,
+    environments.rm,
+    hosts.hosts,
+    doctor.doctor,
+):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """The entry point: every error is a sentence and an exit code."""
+    try:
+        cli()
+    except ApiError as error:
+        output.refusal(str(error), error.problems)
+        sys.exit({401: NOT_ALLOWED, 403: NOT_ALLOWED, 404: NOT_FOUND, 410: NOT_FOUND}.get(error.status, REFUSED))
+    except ContractError as error:
+        output.refusal(str(error), error.problems)
+        sys.exit(REFUSED)
+    except Unreachable as error:
+        output.refusal(str(error))
+        sys.exit(UNREACHABLE)
+    except DCloudError as error:
+        output.refusal(str(error))
+        sys.exit(REFUSED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone, as `head` does; Python would complain at its end
+        sys.exit(0)

@@ -1,0 +1,140 @@
+"""`dcloud ls`, `show`, `stop`, `start` and `rm`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from api.cli import output
+from api.cli.connection import connect, resolve
+from api.cli.watch import watch
+from api.client import Json
+from common import units
+from common.contract import parse
+from common.states import State
+
+_SHOWN = [state.value for state in State if state is not State.DELETED]
+
+environment = click.argument("environment", metavar="ENV")
+
+
+@click.command()
+@click.option("--all", "-a", "all_", is_flag=True, help="Also those that were deleted.")
+@click.option(
+    "--state", multiple=True, type=click.Choice([s.value for s in State]), help="Only these; can be repeated."
+)
+@click.option("--owner", default="", help="Only this user's (admins).")
+@output.as_json
+def ls(all_: bool, state: tuple[str, ...], owner: str, json_: bool) -> None:
+    """List environments, newest first."""
+    states = state or (() if all_ else _SHOWN)
+    found = list(connect().environments(states, owner))
+    if json_:
+        return output.document(found)
+    if not found:
+        return output.line("There is none. Submit a contract: dcloud submit examples/data-science.json --watch")
+    head = ("ID", "NAME", "STATE", "%", "HOST", "GPUS", "AGE", "OWNER")
+    return output.table(head, [_row(e) for e in found])
+
+
+@click.command()
+@environment
+@output.as_json
+def show(environment: str, json_: bool) -> None:
+    """Everything about ENV (an id, the beginning of one, or a name)."""
+    client = connect()
+    found = client.get(resolve(client, environment))
+    if json_:
+        return output.document(found)
+    for name, value in _details(found):
+        output.line(f"{name:<12} {value}")
+    return None
+
+
+@click.command()
+@environment
+@output.as_json
+def stop(environment: str, json_: bool) -> None:
+    """End ENV's container and keep its files."""
+    client = connect()
+    _said(client.stop(resolve(client, environment)), json_)
+
+
+@click.command()
+@environment
+@click.option("--watch", "-w", "watching", is_flag=True, help="Show the progress until it runs (0) or failed (1).")
+@output.as_json
+def start(environment: str, watching: bool, json_: bool) -> None:
+    """Start ENV again, with its files."""
+    client = connect()
+    found = client.start(resolve(client, environment))
+    code = 0
+    if watching:
+        found, code = watch(client, found, quiet=json_)
+    if json_ or not watching:
+        _said(found, json_)
+    sys.exit(code)
+
+
+@click.command()
+@environment
+@click.option("--yes", "-y", "-f", is_flag=True, help="Do not ask.")
+@output.as_json
+def rm(environment: str, yes: bool, json_: bool) -> None:
+    """Delete ENV and all of its files."""
+    client = connect()
+    found = client.get(resolve(client, environment))
+    if not yes:
+        click.confirm(f"Delete {found['name']} ({found['id']}) and all of its files?", abort=True, err=True)
+    _said(client.delete(found["id"]), json_)
+
+
+def _said(found: Json, json_: bool) -> None:
+    if json_:
+        return output.document(found)
+    return output.line(f"{found['id']}  {found['name']}  {found['state']}")
+
+
+def _row(e: Json) -> tuple[str, ...]:
+    gpus = str(len(e["gpus"])) if e["gpus"] else ""
+    return (
+        e["id"],
+        e["name"],
+        e["state"],
+        str(e["progress"]),
+        e["host"],
+        gpus,
+        output.age(e["created_at"]),
+        e["owner"],
+    )
+
+
+def _details(e: Json) -> list[tuple[str, str]]:
+    contract = parse(e["contract"])
+    resources = contract.resources
+    gpus = f", {resources.gpus.count} GPU {resources.gpus.model}".rstrip() if resources.gpus.count else ""
+    place = f", place {e['position']} in the queue" if e["position"] else ""
+    details = [
+        ("id", e["id"]),
+        ("name", e["name"]),
+        ("owner", e["owner"]),
+        ("state", f"{e['state']} ({e['progress']} %{place})"),
+        ("message", str(e["message"]).partition("\n")[0]),
+        ("reason", output.sentence(e["reason"])),
+        ("host", e["host"]),
+        ("gpus", ", ".join(e["gpus"])),
+        ("attempt", str(e["attempt"])),
+        ("created", e["created_at"]),
+        ("started", e["started_at"] or ""),
+        ("expires", e["expires_at"] or ""),
+        ("os", f"{contract.os.name} {contract.os.version}"),
+        ("language", f"{contract.language.name} {contract.language.version}"),
+        ("libraries", ", ".join(contract.libraries)),
+        (
+            "resources",
+            f"{units.human_cpu(resources.cpu_milli)} cores, {units.human_mib(resources.ram_mib)} RAM, "
+            f"{units.human_mib(resources.storage_mib)} storage{gpus}",
+        ),
+    ]
+    return [(name, value) for name, value in details if value]

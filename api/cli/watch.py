@@ -1,0 +1,116 @@
+"""Watching an environment start: a bar that moves with its events, or a line for each where nobody looks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from api.cli import output
+from api.client import Client, Json
+from common.buildlog import clean
+
+SETTLED = ("running", "stopped", "failed", "deleted")
+
+
+def watch(client: Client, found: Json, *, quiet: bool = False) -> tuple[Json, int]:
+    """Follow `found` until it settles; the environment then, and 0 where it runs, 1 where it does not."""
+    display: _Bar | _Lines | _Nothing
+    if quiet:
+        display = _Nothing()
+    elif Console().is_terminal:
+        display = _Bar(found)
+    else:
+        display = _Lines(found)
+    with display:
+        found = _settle(client, found, display)
+    code = 0 if found["state"] == "running" else 1
+    if not quiet:
+        _say_end(found)
+    return found, code
+
+
+def _settle(client: Client, found: Json, display: Any) -> Json:
+    for event in client.follow(found["id"]):
+        display.show(event)
+        if event["state"] in SETTLED:
+            found = client.get(found["id"])  # it may have moved on meanwhile: history is told from the beginning
+            if found["state"] in SETTLED:
+                return found
+    return client.get(found["id"])
+
+
+def _say_end(found: Json) -> None:
+    if found["state"] == "running":
+        output.line(f"{found['name']} runs on {found['host']}. Work in it: dcloud exec {found['id']}")
+        return
+    output.line(f"{found['name']} is {found['state']}. {output.sentence(found['reason'])}")
+    if found["message"]:
+        for part in str(found["message"]).splitlines():
+            output.line(f"  {part}")
+    if found["state"] == "failed":
+        output.line(f"The build log: dcloud logs {found['id']}")
+
+
+class _Bar:
+    def __init__(self, found: Json):
+        console = Console()
+        self._progress = Progress(
+            TextColumn("{task.fields[name]}", markup=False, style="bold"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[what]}", markup=False, style="dim"),
+            console=console,
+        )
+        self._task = self._progress.add_task("", total=100, name=clean(found["name"]), what="")
+        self._width = max(10, console.width - 60)
+
+    def show(self, event: Json) -> None:
+        what = Text(_what(event))
+        what.truncate(self._width, overflow="ellipsis")
+        self._progress.update(self._task, completed=event["progress"], what=what.plain)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+class _Lines:
+    def __init__(self, found: Json):
+        self._last = ""
+        output.line(f"{found['id']}  {found['name']}")
+
+    def show(self, event: Json) -> None:
+        text = f"{event['progress']:3d} %  {_what(event)}"
+        if text != self._last:
+            output.line(text)
+        self._last = text
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
+class _Nothing:
+    def show(self, event: Json) -> None:
+        return
+
+    def __enter__(self) -> _Nothing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
+def _what(event: Json) -> str:
+    place = event["phase"] or event["state"]
+    message = str(event["message"]).partition("\n")[0]
+    return clean(f"{place}: {message}" if message else place)
