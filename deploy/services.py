@@ -40,11 +40,15 @@ def ensure(installation: Installation) -> str:
         return "API, worker and Flower run already"
     stop(processes)
     for variable, address in (("DCLOUD_API_BIND", settings.api_bind), ("DCLOUD_FLOWER_BIND", settings.flower_bind)):
-        _refuse_taken(variable, address)
-    for name, command in procfile().items():
-        _start(installation, processes, name, command)
+        refuse_taken(variable, address)
+    try:
+        for name, command in procfile().items():
+            _start(installation, processes, name, command)
+        _wait_until_ready(processes, settings)
+    except BaseException:
+        stop(processes)  # two of three are no DCloud
+        raise
     stamp.write_text(wanted)
-    _wait_until_ready(processes, settings)
     return "API, worker and Flower " + ("started again with what changed" if running else "started")
 
 
@@ -80,7 +84,8 @@ def _fingerprint(saved: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _refuse_taken(variable: str, address: str) -> None:
+def refuse_taken(variable: str, address: str) -> None:
+    """Raise SetupError, with the setting that chooses another, where `address` cannot be listened on."""
     name, _, port = address.rpartition(":")
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -32,6 +32,9 @@ def main() -> int:
     except DCloudError as error:
         explain(error)
         return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. `make run` goes on from here, `make stop` ends what runs.", file=sys.stderr)
+        return 130
     return 0
 
 
