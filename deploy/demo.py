@@ -23,22 +23,29 @@ def run(installation: Installation) -> None:
     """Have the example run, prove it from inside, and say what to do next."""
     contract = json.loads(CONTRACT.read_text())
     environment = _present(installation, contract["env-name"])
+    print(flush=True)
     if environment is None:
-        print(f"\nSubmitting {CONTRACT.relative_to(ROOT)}:\n", flush=True)
-        if _dcloud(installation, "submit", str(CONTRACT), "--watch").returncode:
-            raise SetupError("The example did not come to run; `.venv/bin/dcloud logs data-science` says more.")
+        environment = _submit(installation, contract["env-name"])
     else:
-        print()
         _have_running(installation, environment)
-    facts = _ask(installation, contract)
-    _show(facts, contract)
+    _show(_ask(installation, environment["id"], contract), contract)
     _farewell(installation, contract["env-name"])
+
+
+def _submit(installation: Installation, name: str) -> dict[str, Any]:
+    """Submit the example as a person would, with the progress bar."""
+    print(f"$ dcloud submit {CONTRACT.relative_to(ROOT)} --watch", flush=True)
+    done = _dcloud(installation, "submit", str(CONTRACT), "--watch")
+    environment = _present(installation, name)
+    if done.returncode or environment is None:
+        raise SetupError("The example did not come to run. What is above says why; `make run` tries again.")
+    return environment
 
 
 def _present(installation: Installation, name: str) -> dict[str, Any] | None:
     """The newest environment of that name that has not ended."""
     listed = json.loads(_dcloud(installation, "ls", "--json", capture=True).stdout)
-    found = [item for item in listed["environments"] if item["name"] == name and item["state"] not in GONE]
+    found = [item for item in listed if item["name"] == name and item["state"] not in GONE]
     return found[0] if found else None
 
 
@@ -60,9 +67,9 @@ def _state(installation: Installation, env_id: str) -> str:
     return str(json.loads(_dcloud(installation, "show", env_id, "--json", capture=True).stdout)["state"])
 
 
-def _ask(installation: Installation, contract: dict[str, Any]) -> dict[str, Any]:
+def _ask(installation: Installation, env_id: str, contract: dict[str, Any]) -> dict[str, Any]:
     names = [re.split(r"[^A-Za-z0-9._-]", library)[0] for library in contract["language"]["libraries"]]
-    command = ["exec", contract["env-name"], "--", "python", "-c", INSIDE.read_text(), *names]
+    command = ["exec", env_id, "--", "python", "-c", INSIDE.read_text(), *names]
     answer = _dcloud(installation, *command, capture=True)
     return dict(json.loads(answer.stdout))
 
@@ -84,12 +91,15 @@ def _show(facts: dict[str, Any], contract: dict[str, Any]) -> None:
 
 def _farewell(installation: Installation, name: str) -> None:
     settings = installation.settings()
+    here = {"DCLOUD_VAR_DIR": str(installation.var), "DCLOUD_API_URL": settings.url}
+    usual = {"DCLOUD_VAR_DIR": str(ROOT / "var"), "DCLOUD_API_URL": "http://127.0.0.1:8000"}
+    dcloud = " ".join([*(f"{k}={v}" for k, v in here.items() if v != usual[k]), ".venv/bin/dcloud"])
     rows = (
         ("pages", f"{settings.url}/  (sign in with the token in {installation.token_file})"),
         ("API", f"{settings.url}/api/v1"),
         ("Flower", f"http://{settings.flower_bind}"),
-        ("list", ".venv/bin/dcloud ls"),
-        ("open", f".venv/bin/dcloud exec {name}"),
+        ("list", f"{dcloud} ls"),
+        ("open", f"{dcloud} exec {name}"),
         ("stop", "make stop"),
     )
     print("\nWhat next:")
@@ -101,7 +111,13 @@ def _dcloud(installation: Installation, *arguments: str, capture: bool = False) 
     """Call the command as its user would; SetupError with what it said where a call that we read fails."""
     environment = {**installation.environment(), "DCLOUD_API_URL": installation.settings().url}
     done = subprocess.run(
-        [str(DCLOUD), *arguments], env=environment, capture_output=capture, text=True, cwd=ROOT, check=False
+        [str(DCLOUD), *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=capture,
+        text=True,
+        cwd=ROOT,
+        check=False,
     )
     if capture and done.returncode:
         raise SetupError(f"`dcloud {arguments[0]}` failed: {done.stderr.strip() or done.stdout.strip()}")

@@ -39,8 +39,9 @@ class Check:
     advice: str = ""  # what to do, where `ok` is not True
 
 
-def run(settings: Settings) -> list[Check]:
-    """Look at every part; none of the looks changes anything."""
+def run(settings: Settings | None = None) -> list[Check]:
+    """Look at every part, by default of this checkout's installation; none of the looks changes anything."""
+    settings = settings or Installation.here().settings()
     return [
         *check_redis(settings),
         check_engine(settings),
@@ -230,7 +231,7 @@ def _short(error: object) -> str:
 
 def main() -> int:
     """Print the checks of this installation as JSON; 1 where a part is missing."""
-    checks = run(Installation.here().settings())
+    checks = run()
     print(json.dumps([asdict(check) for check in checks], indent=2))
     return 1 if any(check.ok is False for check in checks) else 0
 

@@ -8,9 +8,9 @@ import shlex
 import socket
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import urlsplit
 
+from common.ledger import Ledger
 from common.settings import Settings
 from deploy import host
 from deploy.installation import Installation
@@ -41,10 +41,11 @@ def ensure(installation: Installation) -> str:
     stop(processes)
     for variable, address in (("DCLOUD_API_BIND", settings.api_bind), ("DCLOUD_FLOWER_BIND", settings.flower_bind)):
         refuse_taken(variable, address)
+    began = time.monotonic()
     try:
         for name, command in procfile().items():
             _start(installation, processes, name, command)
-        _wait_until_ready(processes, settings)
+        _wait_until_ready(processes, settings, began)
     except BaseException:
         stop(processes)  # two of three are no DCloud
         raise
@@ -98,16 +99,25 @@ def refuse_taken(variable: str, address: str) -> None:
             ) from error
 
 
-def _wait_until_ready(processes: Processes, settings: Settings) -> None:
+def _wait_until_ready(processes: Processes, settings: Settings, worker_began: float | None = None) -> None:
+    """Return when the API is ready and, where it was just started, this host's own worker has joined."""
     deadline = time.monotonic() + READY_SECONDS
-    while not _ready(settings.url):
+    while not (_ready(settings.url) and (worker_began is None or _joined(settings, worker_began))):
         for name in procfile():
             if processes.find(name) is None:
                 raise SetupError(f"The {name} ended right after its start.", processes.logs / f"{name}.log")
         if time.monotonic() > deadline:
-            log: Path = processes.logs / "worker.log"
-            raise SetupError(f"{settings.url}/readyz did not say ready within {READY_SECONDS} s.", log)
+            raise SetupError(
+                f"{settings.url}/readyz did not say ready within {READY_SECONDS} s.", processes.logs / "worker.log"
+            )
         time.sleep(0.1)
+
+
+def _joined(settings: Settings, since: float) -> bool:
+    """Whether a worker has given a sign of life for this host since then: an earlier one's may not have faded yet."""
+    hosts = Ledger.connect(settings).hosts()
+    ages = [member.heartbeat_age_seconds for member in hosts if member.name == settings.host]
+    return any(age < time.monotonic() - since for age in ages)
 
 
 def _ready(url: str) -> bool:
