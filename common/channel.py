@@ -157,15 +157,14 @@ class WorkerEnd:
         self._seen = "0"
 
     @classmethod
-    def accept(cls, redis: Redis, keys: Keys, host: str, timeout_seconds: float = BLOCK_SECONDS) -> WorkerEnd | None:
-        """The next request to this host that its client still waits for, or None after `timeout_seconds`."""
-        reply = cast(list[bytes] | None, redis.blpop([keys.control(host)], timeout=timeout_seconds))
-        if reply is None:
+    def of(cls, redis: Redis, keys: Keys, text: bytes | str) -> WorkerEnd | None:
+        """The end for a request from the control list; None where its client no longer waits, or it cannot be read."""
+        try:
+            request = json.loads(text)
+            too_late = redis.time()[0] > request["before"]
+            return None if too_late else cls(redis, keys, request)
+        except (ValueError, KeyError, TypeError):
             return None
-        request = json.loads(reply[1])
-        if redis.time()[0] > request["before"]:
-            return None
-        return cls(redis, keys, request)
 
     def opened(self) -> None:
         """Tell the client that it begins. Raises ChannelClosed where it has gone."""

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from api.cli import output
 from common.buildlog import clean
+from common.settings import Settings
 
 _MARKS = {True: ("ok", "green"), False: ("missing", "red"), None: ("absent", "dim")}
 
@@ -22,7 +23,9 @@ _MARKS = {True: ("ok", "green"), False: ("missing", "red"), None: ("absent", "di
 def doctor(json_: bool) -> None:
     """Check what DCloud needs on this machine. Ends with 1 where something is missing."""
     # by name, because the checks of the engine belong to the workers' side, which the API does not import
-    checks: list[Any] = importlib.import_module("deploy.doctor").run()
+    installation = importlib.import_module("deploy.installation").Installation.here()
+    variables = {"DCLOUD_REDIS_URL": "redis://127.0.0.1:6379/0", **installation.environment()}
+    checks: list[Any] = importlib.import_module("deploy.doctor").run(Settings.from_env(variables))
     if json_:
         output.document([asdict(check) for check in checks])
     else:
