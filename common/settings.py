@@ -40,6 +40,8 @@ class Settings:
     registry_timeout_seconds: float = 15.0  # a registry that does not answer by then counts as absent
     apt_mirror: str = ""  # package mirror for base images; empty is what the host's own apt uses
     index_url: str = ""  # Python package index for layers; empty is what UV_*, PIP_* and pip's configuration name
+    lock_ttl_seconds: float = 3600.0  # age until which the same request for libraries is not resolved again
+    pids_limit: int = 1024  # processes and threads that one environment may have
     network_subnet: str = ""  # subnet of the bridge for environments, as in 10.77.0.0/16; empty lets the engine choose
     network_allow: str = ""  # comma-separated address[:port] in private ranges that environments may reach
     docker_host: str = ""  # address of the Docker engine; empty is what DOCKER_HOST or the default socket say

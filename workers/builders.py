@@ -1,0 +1,141 @@
+"""Builders: short-lived containers in which uv works on the store.
+
+The store is one bind mount, because hard links do not cross mounts. While it is writable no code from a
+library runs: wheels only, and Python with neither `site` nor the environment's own directory.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import uv
+
+from common.settings import Settings
+from workers.engine import BUILDER, HOST, PREFIX, Engine, EngineError
+from workers.images import BaseImage
+from workers.network import Network
+from workers.sources import Sources
+from workers.volumes import USER
+
+STORE = "/opt/dcloud"  # where every container sees the store, or the one layer of it that is its own
+TICK_SECONDS = 0.25
+
+UV_ENV = {
+    "HOME": "/tmp",  # noqa: S108
+    "UV_NO_CONFIG": "1",
+    "UV_NO_PROGRESS": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+    "UV_LINK_MODE": "hardlink",
+    "UV_NO_ENV_FILE": "1",
+    "NO_COLOR": "1",
+}
+
+
+class Builder:
+    """One running builder."""
+
+    def __init__(self, engine: Engine, container_id: str):
+        self._engine = engine
+        self._id = container_id
+
+    def run(self, command: Sequence[str], line: Callable[[str], None], tick: Callable[[], None]) -> int:
+        """Run a command; `line` takes each line of its output, `tick` is called now and then. The exit code.
+
+        What they raise ends the wait, and the command with its builder.
+        """
+        exec_id = self._engine.exec_create(self._id, command)
+        lines: queue.Queue[str | EngineError | None] = queue.Queue()
+        threading.Thread(target=self._read, args=(exec_id, lines), daemon=True).start()
+        while True:
+            try:
+                said = lines.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                tick()
+                continue
+            if said is None:
+                return int(self._engine.exec_inspect(exec_id)["ExitCode"])
+            if isinstance(said, EngineError):
+                raise said
+            line(said)
+
+    def _read(self, exec_id: str, lines: queue.Queue[str | EngineError | None]) -> None:
+        rest = b""
+        try:
+            for piece in self._engine.exec_stream(exec_id):
+                *whole, rest = (rest + piece).split(b"\n")
+                for text in whole:
+                    lines.put(text.decode(errors="replace").rstrip())
+            if rest:
+                lines.put(rest.decode(errors="replace"))
+            lines.put(None)
+        except EngineError as error:
+            lines.put(error)
+
+
+class Builders:
+    """Makes builders on this host."""
+
+    def __init__(self, settings: Settings, engine: Engine, network: Network, sources: Sources):
+        self.engine = engine
+        self.network = network
+        self.sources = sources
+        self.store = settings.data_dir / "store"
+
+    def cache(self, base: BaseImage) -> Path:
+        """uv's cache for one interpreter version: compiled files in it serve that version only."""
+        return self.store / "cache" / f"python-{base.python_minor}"
+
+    def prepare_store(self) -> None:
+        """The directories that a builder needs."""
+        self.store.parent.mkdir(parents=True, exist_ok=True)
+        self.store.parent.chmod(0o700)  # nobody but root and the builders gets at what everyone shares
+        for path in (self.store, self.store / "cache", self.store / "layers", self.store / "work"):
+            if not path.exists():
+                path.mkdir()
+                os.chown(path, USER, USER)
+
+    @contextmanager
+    def builder(self, base: BaseImage) -> Iterator[Builder]:
+        """A builder of a base image; gone at the end, whatever happens. Raises EngineError."""
+        self.prepare_store()
+        container_id = self.engine.create(self._config(base))
+        try:
+            self.engine.start(container_id)
+            yield Builder(self.engine, container_id)
+        finally:
+            self.engine.remove(container_id)
+
+    def _config(self, base: BaseImage) -> dict[str, object]:
+        binds = [f"{self.store.absolute()}:{STORE}", f"{uv.find_uv_bin()}:/usr/local/bin/uv:ro"]
+        binds += [f"{source}:{target}:ro" for source, target in self.sources.mounts]
+        env = {
+            **UV_ENV,
+            **self.sources.builder_env,
+            "UV_CACHE_DIR": f"{STORE}/cache/{self.cache(base).name}",
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+        }
+        return {
+            "Image": base.tag,
+            "User": f"{USER}:{USER}",
+            "WorkingDir": "/tmp",  # noqa: S108
+            "Entrypoint": [],
+            "Cmd": ["sleep", "7200"],
+            "Env": [f"{name}={value}" for name, value in env.items()],
+            "Labels": {PREFIX: self.engine.prefix, HOST: self.engine.host, BUILDER: str(os.getpid())},
+            "HostConfig": {
+                "Init": True,
+                "Binds": binds,
+                "ReadonlyRootfs": True,
+                "Tmpfs": {"/tmp": "rw,nosuid,nodev,size=1g,mode=1777"},  # noqa: S108
+                "CapDrop": ["ALL"],
+                "SecurityOpt": ["no-new-privileges"],
+                "PidsLimit": 1024,
+                "NetworkMode": "host" if self.sources.on_loopback else self.network.ready(),
+                "LogConfig": {"Type": "none"},
+            },
+        }

@@ -1,0 +1,249 @@
+"""The engine: the one gateway to Docker. What it raises is translated here.
+
+Containers and volumes are made with the labels below; "ours" means both `dcloud.env` (or
+`dcloud.builder`) and our own `dcloud.prefix`. Nothing else is listed, stopped or removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+from requests.exceptions import RequestException
+
+from common.errors import DCloudError
+from common.settings import Settings
+
+ENV = "dcloud.env"
+TOKEN = "dcloud.token"  # noqa: S105
+HOST = "dcloud.host"
+OWNER = "dcloud.owner"
+PREFIX = "dcloud.prefix"
+BUILDER = "dcloud.builder"
+
+TIMEOUT_SECONDS = 120
+CONNECTIONS = 128  # streams of logs and sessions hold one each
+
+
+class EngineError(DCloudError):
+    """The engine refused a call; the text is its own explanation."""
+
+
+class EngineUnavailable(EngineError):
+    """The engine does not answer."""
+
+
+class EngineMissing(EngineError):
+    """The engine knows no such container, image, volume or network."""
+
+
+class EngineConflict(EngineError):
+    """The name is taken, or the thing is in use."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Let what Docker's SDK raises through as our own errors."""
+    try:
+        yield
+    except NotFound as error:
+        raise EngineMissing(_said(error)) from None
+    except APIError as error:
+        raise (EngineConflict if error.status_code == 409 else EngineError)(_said(error)) from None
+    except (DockerException, RequestException, OSError) as error:
+        raise EngineUnavailable(
+            f"The Docker engine does not answer ({error}). Start it, or set DCLOUD_DOCKER_HOST to its address."
+        ) from None
+
+
+class Engine:
+    """Docker's API in the few calls that a host makes. Thread safe."""
+
+    def __init__(self, settings: Settings):
+        self.prefix = settings.key_prefix
+        self.host = settings.host
+        with translated():
+            self._api = self._connect(settings, TIMEOUT_SECONDS)
+            self._registry_api = self._connect(settings, settings.registry_timeout_seconds)
+            self.version = str(self._api.version()["Version"])
+
+    @staticmethod
+    def _connect(settings: Settings, timeout_seconds: float) -> docker.APIClient:
+        keywords: dict[str, Any] = {"timeout": timeout_seconds, "max_pool_size": CONNECTIONS}
+        if settings.docker_host:
+            return docker.DockerClient(base_url=settings.docker_host, **keywords).api
+        return docker.from_env(**keywords).api
+
+    # -- containers
+
+    def create(self, config: Mapping[str, Any], name: str = "") -> str:
+        """Create a container from an Engine API body; its id."""
+        with translated():
+            return str(self._api.create_container_from_config(dict(config), name or None)["Id"])
+
+    def start(self, container_id: str) -> None:
+        """Start a container; one that runs already is left as it is."""
+        with translated():
+            self._api.start(container_id)
+
+    def stop(self, container_id: str, grace_seconds: float) -> None:
+        """Ask a container to end, kill it after the grace; one that is gone or ended is left as it is."""
+        with translated():
+            try:
+                self._api.stop(container_id, timeout=max(0, round(grace_seconds)))
+            except NotFound:
+                return
+
+    def remove(self, container_id: str) -> None:
+        """Kill and remove a container; one that is gone is fine."""
+        with translated():
+            try:
+                self._api.remove_container(container_id, force=True, v=True)
+            except NotFound:
+                return
+            except APIError as error:
+                if error.status_code != 409 or "already in progress" not in str(error):
+                    raise
+                self._api.wait(container_id, condition="removed")
+
+    def containers(self, *labels: str) -> list[dict[str, Any]]:
+        """Ours with these labels (`key` or `key=value`), running or not, as `docker inspect` shows them."""
+        result = []
+        with translated():
+            for row in self._api.containers(all=True, filters={"label": [f"{PREFIX}={self.prefix}", *labels]}):
+                try:
+                    result.append(self._api.inspect_container(row["Id"]))
+                except NotFound:
+                    continue
+        return result
+
+    def inspect(self, container_id: str) -> dict[str, Any]:
+        """A container as `docker inspect` shows it. Raises EngineMissing."""
+        with translated():
+            return self._api.inspect_container(container_id)
+
+    def logs(self, container_id: str, tail: int, follow: bool) -> Iterator[bytes]:
+        """What the container's main process wrote, in pieces."""
+        with translated():
+            stream = self._api.logs(
+                container_id, stdout=True, stderr=True, stream=True, tail=tail if tail >= 0 else "all", follow=follow
+            )
+            yield from stream
+
+    # -- commands in containers
+
+    def exec_create(self, container_id: str, command: Sequence[str], tty: bool = False, stdin: bool = False) -> str:
+        """Prepare a command in a running container, as its user and in its directory; the exec's id."""
+        with translated():
+            return str(self._api.exec_create(container_id, list(command), stdin=stdin, tty=tty)["Id"])
+
+    def exec_stream(self, exec_id: str) -> Iterator[bytes]:
+        """Run a prepared command; its output, both streams, as it comes."""
+        with translated():
+            yield from cast(Iterator[bytes], self._api.exec_start(exec_id, stream=True))
+
+    def exec_socket(self, exec_id: str, tty: bool) -> Any:
+        """Run a prepared command; the socket that carries its streams."""
+        with translated():
+            return self._api.exec_start(exec_id, tty=tty, socket=True)
+
+    def exec_resize(self, exec_id: str, rows: int, columns: int) -> None:
+        """Tell a command's terminal its size."""
+        with translated():
+            self._api.exec_resize(exec_id, height=rows, width=columns)
+
+    def exec_inspect(self, exec_id: str) -> dict[str, Any]:
+        """`Running`, `ExitCode` and `Pid` of a command."""
+        with translated():
+            return self._api.exec_inspect(exec_id)
+
+    # -- images
+
+    def image(self, reference: str) -> dict[str, Any] | None:
+        """An image as `docker image inspect` shows it, None where the engine has no such image."""
+        with translated():
+            try:
+                return cast(dict[str, Any], self._api.inspect_image(reference))
+            except NotFound:
+                return None
+
+    def pull(self, reference: str) -> Iterator[dict[str, Any]]:
+        """Pull an image; the registry's progress. Raises EngineError, within the registry's time where none answers."""
+        repository, _, tag = reference.rpartition(":")
+        with translated():
+            for said in self._registry_api.pull(repository, tag=tag, stream=True, decode=True):
+                if "error" in said:
+                    raise EngineError(str(said["error"]))
+                yield said
+
+    def load(self, archive: Iterator[bytes], reference: str) -> None:
+        """Make an image of a root file system, a tar file in pieces."""
+        repository, _, tag = reference.rpartition(":")
+        with translated():
+            self._api.import_image_from_data(cast(Any, archive), repository=repository, tag=tag)
+
+    def commit(self, container_id: str, reference: str, config: Mapping[str, Any]) -> None:
+        """Make an image of a container's file system; `config` (Env, Labels) becomes the image's."""
+        repository, _, tag = reference.rpartition(":")
+        with translated():
+            self._api.commit(container_id, repository=repository, tag=tag, conf=dict(config))
+
+    def remove_image(self, reference: str) -> None:
+        """Remove a tag, and the image where it was the last; one that is gone is fine."""
+        with translated():
+            try:
+                self._api.remove_image(reference)
+            except NotFound:
+                return
+
+    # -- volumes and networks
+
+    def create_volume(self, name: str, options: Mapping[str, str], labels: Mapping[str, str]) -> None:
+        """A volume of the `local` driver; the engine mounts it when a container starts."""
+        with translated():
+            self._api.create_volume(name, driver="local", driver_opts=dict(options), labels=dict(labels))
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume; one that is gone is fine. Raises EngineConflict where a container uses it."""
+        with translated():
+            try:
+                self._api.remove_volume(name)
+            except NotFound:
+                return
+
+    def network(self, name: str) -> dict[str, Any] | None:
+        """A network as `docker network inspect` shows it, None where there is none."""
+        with translated():
+            try:
+                return cast(dict[str, Any], self._api.inspect_network(name))
+            except NotFound:
+                return None
+
+    def create_network(self, name: str, options: Mapping[str, str], subnet: str, labels: Mapping[str, str]) -> None:
+        """A bridge network; `subnet` "" lets the engine choose one."""
+        with translated():
+            ipam = {"Driver": "default", "Config": [{"Subnet": subnet}]} if subnet else None
+            self._api.create_network(
+                name,
+                driver="bridge",
+                options=dict(options),
+                ipam=cast(Any, ipam),
+                labels=dict(labels),
+                check_duplicate=True,
+            )
+
+    def remove_network(self, name: str) -> None:
+        """Remove a network; one that is gone is fine. Raises EngineError where containers are attached."""
+        with translated():
+            try:
+                self._api.remove_network(name)
+            except NotFound:
+                return
+
+
+def _said(error: APIError) -> str:
+    explanation: Callable[[], str] | str | None = error.explanation
+    return str(explanation or error)

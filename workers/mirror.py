@@ -1,0 +1,172 @@
+"""A root file system from a distribution's package mirror, as this machine's own apt reaches it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common.errors import ProvisionError
+from common.settings import Settings
+from common.states import Reason
+from workers.catalogue import PACKAGES, Recipe, suites
+
+HOOKS = Path("/usr/share/mmdebstrap/hooks/merged-usr")
+TARGETS = "$(CREATED_BY) $(REPO_URI) $(RELEASE) $(COMPONENT)"
+USUAL_PACKAGES = 95  # before apt has said how many there are
+
+# Options of the machine's apt that a fresh root needs as well in order to reach the mirror.
+_APT_OPTIONS = re.compile(
+    r"^(Acquire::(?:(?:http|https|ftp)::(?:Proxy(?:::[^ ]+)?|CAInfo|CAPath|Verify-Peer|Verify-Host|Timeout)"
+    r'|Check-Valid-Until|Check-Date|Retries)) "([^"]+)";$'
+)
+_STEP = re.compile(r"^(Get:\d+|Unpacking|Setting up) (\S+)")
+_COUNT = re.compile(r"(\d+) newly installed")
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass
+class _Steps:
+    """Packages fetched, unpacked and set up, of those that there will be."""
+
+    announced: int = 0
+    done: int = 0
+    tail: list[str] = field(default_factory=list)
+
+    def read(self, line: str) -> str | None:
+        """Take a line; what it says of the progress, None where it says nothing."""
+        self.tail = [*self.tail[-29:], line]
+        if count := _COUNT.search(line):
+            self.announced += int(count[1])
+        if step := _STEP.match(line):
+            self.done += 1
+            return "Downloading packages" if step[1].startswith("Get") else f"{step[1]} {step[2]}"
+        return line[3:] if line.startswith("I: ") else None
+
+    @property
+    def fraction(self) -> float:
+        return min(1.0, self.done / (3 * max(self.announced, USUAL_PACKAGES)))
+
+
+def build(recipe: Recipe, archive: Path, settings: Settings, progress: Progress, log: Callable[[str], None]) -> None:
+    """Write the root file system of `recipe` to `archive`, a tar file. Raises ProvisionError.
+
+    What `progress` or `log` raise ends the work and leaves nothing.
+    """
+    tool = shutil.which("mmdebstrap")
+    if tool is None:
+        raise ProvisionError(
+            Reason.IMAGE_UNAVAILABLE,
+            f"{recipe.title} must be made here, as no registry answers, but mmdebstrap is missing. "
+            "Its operator can install it: apt-get install mmdebstrap",
+        )
+    packages = ",".join(("python3", *PACKAGES, *recipe.packages))
+    command = [tool, "--verbose", "--variant=essential", "--format=tar", f"--include={packages}"]
+    if HOOKS.is_dir():
+        command.append(f"--hook-dir={HOOKS}")
+    command += [f"--aptopt={option}" for option in _apt_options()]
+    command += [recipe.suite, str(archive), *_mirrors(recipe, settings)]
+    steps = _Steps()
+    # a group of its own, so that ending it ends the tools that it runs as well
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        process_group=0,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    try:
+        for line in process.stdout or ():
+            said = steps.read(line.rstrip())
+            if said:
+                log(line.rstrip())
+                progress(steps.fraction, said)
+        if process.wait() != 0:
+            raise _failed(recipe, steps.tail)
+    except BaseException:
+        _end(process)
+        archive.unlink(missing_ok=True)
+        raise
+    finally:
+        if process.stdout:
+            process.stdout.close()
+
+
+def _failed(recipe: Recipe, tail: list[str]) -> ProvisionError:
+    text = "\n".join(tail)
+    missing = re.findall(r"E: Unable to locate package (\S+)", text)
+    if missing:
+        return ProvisionError(
+            Reason.IMAGE_UNAVAILABLE,
+            f"{recipe.os.capitalize()} {recipe.version} has no package {', '.join(sorted(set(missing)))}. "
+            "Change os.packages.",
+            text,
+        )
+    return ProvisionError(
+        Reason.IMAGE_UNAVAILABLE,
+        f"{recipe.title} could not be made from the package mirror. The build log says why; "
+        "its operator can set DCLOUD_APT_MIRROR.",
+        text,
+    )
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """mmdebstrap removes its directory when it is told to end."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _mirrors(recipe: Recipe, settings: Settings) -> list[str]:
+    """apt source lines for the suite; none means the tool's own default."""
+    if settings.apt_mirror:
+        return [f"deb {settings.apt_mirror} {recipe.suite} main"]
+    return mirror_lines(recipe.suite, suites(recipe.os), _said(["apt-get", "indextargets", "--format", TARGETS]))
+
+
+def mirror_lines(suite: str, kin: Collection[str], targets: str) -> list[str]:
+    """Source lines for `suite` from the repositories that the machine's apt knows for any of its `kin`.
+
+    `targets` has a line for each index: who wants it, repository, release, component.
+    """
+    uris: dict[str, str] = {}
+    for line in targets.splitlines():
+        words = line.split(" ")
+        if len(words) != 4 or words[0] != "Packages" or words[3] != "main":
+            continue
+        name, _, pocket = words[2].replace("/", "-").partition("-")
+        if name in kin:
+            uris.setdefault(pocket, words[1])
+    if "" not in uris:
+        return []
+    lines = [f"deb {uris['']} {suite} main"]
+    if "updates" in uris:
+        lines.append(f"deb {uris['updates']} {suite}-updates main")
+    if "security" in uris:
+        lines.append(f"deb {uris['security']} {suite}-security main")
+    return lines
+
+
+def _apt_options() -> list[str]:
+    dump = _said(["apt-config", "dump", "Acquire"])
+    matches = (_APT_OPTIONS.match(line) for line in dump.splitlines())
+    return [f'{match[1]} "{match[2]}"' for match in matches if match]
+
+
+def _said(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,167 @@
+"""The flow on a host: base image, layer, volume, container. Each step can be run again.
+
+`Host` has the parts of one machine, built once a process, and is what the tasks and the reconciler call.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import uv
+
+from common.environment import Job
+from common.errors import ProvisionError, SettingsError
+from common.inventory import Inventory
+from common.settings import Settings
+from common.states import Phase, Reason
+from workers import inventory
+from workers.builders import Builders
+from workers.containers import Containers, Found, Place
+from workers.engine import BUILDER, HOST, Engine, EngineError
+from workers.execution import Exec
+from workers.images import BaseImage, Images
+from workers.layers import Layer, Layers
+from workers.network import Network
+from workers.resolutions import Resolutions
+from workers.sources import sources
+from workers.volumes import Volumes
+
+__all__ = ["Exec", "Found", "Host", "Report"]
+
+RESOLVED = 0.15  # share of the libraries' phase that resolving takes
+
+
+class Report(Protocol):
+    """Where the flow says how far it is. Any of these may raise, which ends the flow."""
+
+    def phase(self, phase: Phase, fraction: float, message: str) -> None:
+        """`fraction` is 0 to 1 within the phase."""
+
+    def starting(self) -> None:
+        """Everything is made but the container."""
+
+    def log(self, line: str) -> None:
+        """A line for the build log."""
+
+
+class Host:
+    """One machine's parts. Thread safe; one thread at a time may work on one environment."""
+
+    def __init__(self, settings: Settings):
+        _check(settings)
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.chmod(0o700)
+        self.settings = settings
+        self.engine = Engine(settings)
+        self.sources = sources(settings)
+        self.network = Network(settings, self.engine, self.sources)
+        self.images = Images(settings, self.engine, self.sources)
+        self.volumes_ = Volumes(settings)
+        self.containers_ = Containers(settings, self.engine, self.network)
+        builders = Builders(settings, self.engine, self.network, self.sources)
+        self.builders = builders
+        self.resolutions = Resolutions(settings, builders, _uv_version())
+        self.layers = Layers(settings, builders, _uv_version())
+        self._remove_builders()
+        self.network.ready()
+
+    def inventory(self) -> Inventory:
+        """What this host has now."""
+        return inventory.gather(self.settings, self.engine.version)
+
+    def start(self, job: Job, report: Report) -> str:
+        """Make everything that `job` needs and start its container; the container's id.
+
+        Raises ProvisionError, and whatever `report` raises. Can be run again after any end.
+        """
+        try:
+            base = self.images.get(job.contract, lambda f, said: report.phase(Phase.IMAGE, f, said), report.log)
+            layer = self._layer(job, base, report)
+            report.phase(Phase.STORAGE, 0, "Making the storage")
+            volume = self.volumes_.open(job.id, job.contract.resources.storage_mib)
+            volume.pin(base.key, job.contract.libraries, layer.lock)
+            report.phase(Phase.STORAGE, 1, "Storage is ready")
+            report.starting()
+            place = Place(base, layer, volume, self.network.ready(), self.sources)
+            return self.containers_.start(job, place)
+        except EngineError as error:
+            raise ProvisionError(
+                Reason.CONTAINER_NOT_STARTED, f"The engine of the host refused a step: {error}", str(error)
+            ) from error
+
+    def stop(self, env_id: str, grace_seconds: float = 10) -> None:
+        """The container is gone, the storage kept. Fine where there is none."""
+        self.containers_.stop(env_id, grace_seconds)
+        self.volumes_.close(env_id)
+
+    def remove(self, env_id: str) -> None:
+        """Everything of the environment is gone from this host. Fine where there is nothing."""
+        self.containers_.stop(env_id, 0)
+        self.volumes_.remove(env_id)
+
+    def containers(self) -> list[Found]:
+        """Ours that carry this host's name."""
+        return self.containers_.all()
+
+    def volumes(self) -> list[str]:
+        """Environments whose storage lies on this host."""
+        return self.volumes_.all()
+
+    def exec(self, env_id: str, command: Sequence[str], tty: bool) -> Exec:
+        """A command in the environment, as its user. Raises NotFound, EngineError."""
+        return self.containers_.exec(env_id, command, tty)
+
+    def logs(self, env_id: str, tail: int, follow: bool) -> Iterator[bytes]:
+        """What the container's main process wrote. Raises NotFound."""
+        return self.containers_.logs(env_id, tail, follow)
+
+    def _layer(self, job: Job, base: BaseImage, report: Report) -> Layer:
+        """The layer of the job's libraries: the one that its storage was made with, or that of a lock."""
+        libraries = job.contract.libraries
+        lock = self.volumes_.get(job.id).pinned(base.key, libraries) or self.resolutions.known(base, libraries)
+        found = self.layers.find(base, lock) if lock else None
+        if found is None:
+            report.phase(Phase.LIBRARIES, 0, "Resolving the libraries")
+            with self.builders.builder(base) as builder:
+                if lock is None:
+                    lock = self.resolutions.resolve(
+                        builder,
+                        base,
+                        libraries,
+                        lambda: report.phase(Phase.LIBRARIES, RESOLVED / 2, "Resolving the libraries"),
+                        report.log,
+                    )
+                found = self.layers.find(base, lock) or self.layers.install(
+                    builder,
+                    base,
+                    lock,
+                    lambda f, said: report.phase(Phase.LIBRARIES, RESOLVED + (1 - RESOLVED) * f, said),
+                    report.log,
+                )
+        report.phase(Phase.LIBRARIES, 1, "Libraries are ready")
+        return found
+
+    def _remove_builders(self) -> None:
+        """Builders whose process has ended; those of a live one have its number."""
+        for row in self.engine.containers(BUILDER, f"{HOST}={self.settings.host}"):
+            self.engine.remove(row["Id"])
+
+
+def _check(settings: Settings) -> None:
+    text = str(settings.data_dir)
+    if any(character in text for character in ':, \t\n"\\'):
+        raise SettingsError(
+            f"DCLOUD_DATA_DIR is {text!r}; it becomes part of mount options and may not have ':', ',', '\"', "
+            "'\\' or spaces."
+        )
+    for tool in ("mkfs.ext4", "mount", "iptables"):
+        if shutil.which(tool) is None:
+            raise SettingsError(f"{tool} is missing on this host. Install it: apt-get install e2fsprogs mount iptables")
+
+
+def _uv_version() -> str:
+    said = subprocess.run([uv.find_uv_bin(), "--version"], check=True, capture_output=True, text=True, timeout=60)
+    return said.stdout.split()[1]
