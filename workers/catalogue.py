@@ -16,7 +16,14 @@ from common.errors import ProvisionError
 from common.states import Reason
 
 REVISION = 1  # raised when the way that base images are made changes what is in them
-PACKAGES = ("ca-certificates", "less", "procps", "tzdata")  # what people and libraries expect beside Python
+PACKAGES = (
+    "ca-certificates",
+    "less",
+    "libgomp1",
+    "libstdc++6",
+    "procps",
+    "tzdata",
+)  # what people and libraries expect beside Python
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,8 @@ class Recipe:
     @property
     def key(self) -> str:
         """The same for the same content."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        content = json.dumps([asdict(self), PACKAGES], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
     def tag(self) -> str:

@@ -103,8 +103,8 @@ def host_config(job: Job, place: Place, settings: Settings) -> dict[str, Any]:
         "ReadonlyRootfs": True,
         "Mounts": mounts,
         "Tmpfs": {
-            "/tmp": f"rw,nosuid,nodev,mode=1777,size={ram // TMPFS_SHARE}",  # noqa: S108
-            "/run": f"rw,nosuid,nodev,noexec,mode=755,size={min(ram // 8, 64 * MIB)}",
+            "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={ram // TMPFS_SHARE}",  # noqa: S108
+            "/run": f"rw,nosuid,nodev,noexec,uid={USER},gid={USER},mode=755,size={min(ram // 8, 64 * MIB)}",
         },
         "ShmSize": ram // TMPFS_SHARE,
         "Memory": ram,

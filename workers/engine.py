@@ -82,7 +82,7 @@ class Engine:
     def create(self, config: Mapping[str, Any], name: str = "") -> str:
         """Create a container from an Engine API body; its id."""
         with translated():
-            return str(self._api.create_container_from_config(dict(config), name or None)["Id"])
+            return str(cast(Any, self._api).create_container_from_config(dict(config), name or None)["Id"])
 
     def start(self, container_id: str) -> None:
         """Start a container; one that runs already is left as it is."""
@@ -123,7 +123,7 @@ class Engine:
     def inspect(self, container_id: str) -> dict[str, Any]:
         """A container as `docker inspect` shows it. Raises EngineMissing."""
         with translated():
-            return self._api.inspect_container(container_id)
+            return cast(dict[str, Any], self._api.inspect_container(container_id))
 
     def logs(self, container_id: str, tail: int, follow: bool) -> Iterator[bytes]:
         """What the container's main process wrote, in pieces."""
@@ -158,7 +158,7 @@ class Engine:
     def exec_inspect(self, exec_id: str) -> dict[str, Any]:
         """`Running`, `ExitCode` and `Pid` of a command."""
         with translated():
-            return self._api.exec_inspect(exec_id)
+            return cast(dict[str, Any], self._api.exec_inspect(exec_id))
 
     # -- images
 
@@ -166,7 +166,7 @@ class Engine:
         """An image as `docker image inspect` shows it, None where the engine has no such image."""
         with translated():
             try:
-                return cast(dict[str, Any], self._api.inspect_image(reference))
+                return cast(dict[str, Any], cast(Any, self._api).inspect_image(reference))
             except NotFound:
                 return None
 

@@ -10,7 +10,7 @@ import hashlib
 import ipaddress
 import socket
 import subprocess
-import threading
+import time
 from pathlib import Path
 
 from common.errors import DCloudError, SettingsError
@@ -26,6 +26,7 @@ CLOSED = (
 )  # fmt: skip
 RESOLVER_FILES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 TIMEOUT_SECONDS = 30
+GOOD_SECONDS = 30.0  # a firewall that is loaded anew loses our rules; they are looked at again after so long
 
 Rule = tuple[str, ...]
 
@@ -41,13 +42,12 @@ class Network:
         self.engine = engine
         self.sources = sources
         self._lock_path = settings.data_dir / "locks" / f"network-{suffix}"
-        self._made = threading.Event()
+        self._good_until = 0.0
 
     def ready(self) -> str:
         """The network's name, with the bridge and its rules in place."""
-        if not self._made.is_set():
+        if time.monotonic() > self._good_until or not Path(f"/sys/class/net/{self.bridge}").exists():
             self.ensure()
-            self._made.set()
         return self.name
 
     def ensure(self) -> None:
@@ -64,6 +64,7 @@ class Network:
                     {PREFIX: self.settings.key_prefix},
                 )
             self._apply()
+        self._good_until = time.monotonic() + GOOD_SECONDS
 
     def remove(self) -> None:
         """Remove bridge and rules. Raises EngineError where containers are attached."""
@@ -74,7 +75,7 @@ class Network:
                     _iptables("-D", parent, *self._jump(chain))
                 _iptables("-F", chain)
                 _iptables("-X", chain)
-        self._made.clear()
+        self._good_until = 0.0
 
     def _apply(self) -> None:
         """Both chains as they should be, in one step each, and one jump to each."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import uv
@@ -109,6 +110,16 @@ class Host:
     def volumes(self) -> list[str]:
         """Environments whose storage lies on this host."""
         return self.volumes_.all()
+
+    def tend(self) -> None:
+        """Put back what others may have taken away: the bridge and the rules that shield this host."""
+        self.network.ready()
+
+    def teardown(self) -> None:
+        """Take away what no environment owns: builders, bridge, firewall rules. After all are stopped."""
+        self._remove_builders()
+        with suppress(EngineError):  # another host name on this machine still uses it
+            self.network.remove()
 
     def exec(self, env_id: str, command: Sequence[str], tty: bool) -> Exec:
         """A command in the environment, as its user. Raises NotFound, EngineError."""
