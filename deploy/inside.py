@@ -14,7 +14,7 @@ CGROUP = Path("/sys/fs/cgroup")
 def cgroup(version_2: str, version_1: str) -> str:
     """A limit of this container, from whichever of the two cgroup versions the host has."""
     for name in (version_2, version_1):
-        if (CGROUP / name).exists():
+        if (CGROUP / name).is_file():
             return (CGROUP / name).read_text().strip()
     return ""
 
@@ -24,7 +24,7 @@ def cpus() -> float:
     quota, _, period = cgroup("cpu.max", "cpu/cpu.cfs_quota_us").partition(" ")
     if quota in ("", "max", "-1"):
         return 0
-    return int(quota) / int(period or cgroup("", "cpu/cpu.cfs_period_us"))
+    return int(quota) / int(period or cgroup("cpu.max", "cpu/cpu.cfs_period_us"))
 
 
 memory = cgroup("memory.max", "memory/memory.limit_in_bytes")
