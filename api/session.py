@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from flask import Response, current_app, g, request
+from flask import Response, g, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from api.services import services
@@ -58,7 +58,6 @@ def _serializer() -> URLSafeTimedSerializer:
 
 
 def _secret() -> str:
-    app = current_app
-    if "DCLOUD_SESSION_SECRET" not in app.config:
-        app.config["DCLOUD_SESSION_SECRET"] = services().accounts.secret("session")
-    return str(app.config["DCLOUD_SESSION_SECRET"])
+    if "session_secret" not in g:
+        g.session_secret = services().accounts.secret("session")
+    return str(g.session_secret)

@@ -6,20 +6,22 @@ raises ContractError with every problem of the document at once, each with its p
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load
+from marshmallow import ValidationError, post_load
 
 from common import units
 from common.errors import ContractError, Problem
+from common.fields import Flag, Section, Strict, Text, TextList
 from common.requirements import requirement
 
 MAX_LIBRARIES = 200
 MAX_PACKAGES = 100
-MAX_TEXT = 256
+MAX_PATH = 120
+MAX_GPUS = 1024
+MAX_GPU_MEMORY_MIB = 2**20
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
@@ -27,7 +29,7 @@ _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", re.ASCII)
 _PYTHON_VERSION = re.compile(r"3\.[0-9]{1,2}(\.[0-9]{1,2})?", re.ASCII)
 _DEBIAN_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,62}", re.ASCII)
 _GPU = re.compile(r"(?:(?P<words>[^:]+(?::[^:]+)?):)?(?P<count>[0-9]{1,4})", re.ASCII)
-_GPU_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,47}", re.ASCII)
+_GPU_MODEL = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9 ._-]{0,47}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -105,83 +107,6 @@ def parse(document: object) -> Contract:
         raise ContractError(sorted(_problems(error.messages), key=lambda p: p.path)) from None
 
 
-class _Text(fields.Field[str]):
-    """A string, or a number written without quotes; "" and None mean the default.
-
-    `convert` turns the text into the field's value and raises ValueError with the end of a sentence
-    that begins with the value.
-    """
-
-    def __init__(self, default: str, convert: Any = str):
-        self.default_text = default
-        self.convert = convert
-        super().__init__(load_default=lambda: convert(default), allow_none=True)
-
-    def deserialize(self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any) -> Any:
-        return super().deserialize(self.default_text if value is None else value, attr, data, **kwargs)
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValidationError(f"must be a string or a number, not {_kind(value)}.")
-        text = value if isinstance(value, str) else f"{value}"
-        if len(text) > MAX_TEXT:
-            raise ValidationError(f"is longer than {MAX_TEXT} characters.")
-        if not text.isprintable():
-            raise ValidationError("contains a line break, NUL or another character that cannot be printed. Remove it.")
-        try:
-            return self.convert(text.strip() or self.default_text)
-        except ValueError as error:
-            raise ValidationError(f"{text!r} {error}.") from None
-
-
-class _TextList(fields.Field[tuple[str, ...]]):
-    """A list of strings; one string is a list of one, "" is the empty list."""
-
-    def __init__(self, convert: Any, limit: int):
-        self.convert = convert
-        self.limit = limit
-        super().__init__(load_default=(), allow_none=True)
-
-    def deserialize(self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any) -> Any:
-        return super().deserialize([] if value is None else value, attr, data, **kwargs)
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[str, ...]:
-        if isinstance(value, str):
-            value = [value] if value.strip() else []
-        if not isinstance(value, list):
-            raise ValidationError(f"must be a list of strings, not {_kind(value)}.")
-        if len(value) > self.limit:
-            raise ValidationError(f"has {len(value)} entries; at most {self.limit} are allowed.")
-        item = _Text("", self.convert)
-        result, errors = [], {}
-        for index, entry in enumerate(value):
-            try:
-                if entry is None or (isinstance(entry, str) and not entry.strip(" ")):
-                    raise ValidationError("is empty. Remove it.")
-                result.append(item.deserialize(entry))
-            except ValidationError as error:
-                errors[index] = error.messages
-        if errors:
-            raise ValidationError(cast(Any, errors))
-        return tuple(result)
-
-
-class _Strict(Schema):
-    """Refuses unknown keys by name, with the nearest known one."""
-
-    class Meta:
-        unknown = RAISE
-
-    def handle_error(self, error: ValidationError, data: Any, *, many: bool, **kwargs: Any) -> None:
-        known = [f.data_key or name for name, f in self.fields.items()]
-        messages = error.messages if isinstance(error.messages, dict) else {}
-        for key, texts in messages.items():
-            if key not in known and texts == [self.error_messages["unknown"]]:
-                close = difflib.get_close_matches(str(key).lower(), known, n=1, cutoff=0.4)
-                hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
-                messages[key] = [f"is not a key of a contract. {hint}"]
-
-
 def _matching(pattern: re.Pattern[str], what: str) -> Any:
     def convert(text: str) -> str:
         if text and not pattern.fullmatch(text):
@@ -213,23 +138,28 @@ def gpus(text: str) -> Gpus:
     if match is None:
         raise ValueError("is not a GPU request. Write [MODEL:][MEMORY:]COUNT, as in 1, H200:2, 40GB:1 or A100:80GB:4")
     count = int(match["count"])
-    if count > 1024:
-        raise ValueError("is out of range: at most 1024 GPUs")
+    if count > MAX_GPUS:
+        raise ValueError(f"is out of range: at most {MAX_GPUS} GPUs")
     model, memory_mib = "", 0
-    for word in (match["words"] or "").split(":"):
-        try:
-            memory_mib = units.size_mib(word)
-            continue
-        except ValueError:
-            pass
-        if not word:
-            continue
-        if model or memory_mib or not _GPU_MODEL.fullmatch(word):
+    for word in (part.strip() for part in (match["words"] or "").split(":")):
+        if word and not memory_mib and (size := _size_or_none(word)) is not None:
+            memory_mib = size
+        elif word and not model and _GPU_MODEL.fullmatch(word):
+            model = word
+        elif word:
             raise ValueError(
                 f"has {word!r}, which is neither a GPU model nor a memory size. Write [MODEL:][MEMORY:]COUNT"
             )
-        model = word
+    if memory_mib > MAX_GPU_MEMORY_MIB:
+        raise ValueError("is out of range: at most 1 TiB of memory a GPU")
     return Gpus(count, model, memory_mib) if count else Gpus()
+
+
+def _size_or_none(text: str) -> int | None:
+    try:
+        return units.size_mib(text)
+    except ValueError:
+        return None
 
 
 def _version_one(text: str) -> str:
@@ -238,54 +168,43 @@ def _version_one(text: str) -> str:
     return "1"
 
 
-def _flag(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError("is neither true nor false")
-    return text.lower() == "true"
-
-
-class _Flag(_Text):
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        return value if isinstance(value, bool) else super()._deserialize(value, attr, data, **kwargs)
-
-
-class _OsSchema(_Strict):
-    name = _Text("debian", _matching(_IMAGE_NAME, "is not the name of an image: a-z, 0-9, '.', '_' and '-'"))
-    version = _Text("12", _matching(_VERSION, "is not a version: letters, digits, '.', '_' and '-'"))
-    tags = _Text("", _matching(_VERSION, "is not an image tag: letters, digits, '.', '_' and '-'"))
-    packages = _TextList(_matching(_DEBIAN_PACKAGE, "is not the name of a Debian package"), MAX_PACKAGES)
+class _OsSchema(Strict):
+    name = Text("debian", _matching(_IMAGE_NAME, "is not the name of an image: a-z, 0-9, '.', '_' and '-'"))
+    version = Text("12", _matching(_VERSION, "is not a version: letters, digits, '.', '_' and '-'"))
+    tags = Text("", _matching(_VERSION, "is not an image tag: letters, digits, '.', '_' and '-'"))
+    packages = TextList(_matching(_DEBIAN_PACKAGE, "is not the name of a Debian package"), MAX_PACKAGES)
 
     name.data_key = "image-name"
 
 
-class _LanguageSchema(_Strict):
-    name = _Text("python", _matching(re.compile("python"), "is not a language that can be had. Write python"))
-    version = _Text("3.11", _matching(_PYTHON_VERSION, "is not a Python version. Write it as in 3.11"))
-    tags = _Text("", _matching(_VERSION, "is not an image tag: letters, digits, '.', '_' and '-'"))
-    libraries = _TextList(requirement, MAX_LIBRARIES)
+class _LanguageSchema(Strict):
+    name = Text("python", _matching(re.compile("python"), "is not a language that can be had. Write python"))
+    version = Text("3.11", _matching(_PYTHON_VERSION, "is not a Python version. Write it as in 3.11"))
+    tags = Text("", _matching(_VERSION, "is not an image tag: letters, digits, '.', '_' and '-'"))
+    libraries = TextList(requirement, MAX_LIBRARIES)
 
     name.data_key = "image-name"
 
 
-class _ResourcesSchema(_Strict):
-    ram = _Text("2GB", _between(units.size_mib, 16, 64 * 2**20, "between 16MiB and 64TiB"))
-    cpu = _Text("1", _between(units.cpu_milli, 10, 4_096_000, "between 0.01 and 4096 cores"))
-    gpu = _Text("0", gpus)
-    storage = _Text("10GB", _between(units.size_mib, 16, 2**30, "between 16MiB and 1024TiB"))
+class _ResourcesSchema(Strict):
+    ram = Text("2GB", _between(units.size_mib, 16, 64 * 2**20, "between 16MiB and 64TiB"))
+    cpu = Text("1", _between(units.cpu_milli, 10, 4_096_000, "between 0.01 and 4096 cores"))
+    gpu = Text("0", gpus)
+    storage = Text("10GB", _between(units.size_mib, 16, 2**30, "between 16MiB and 1024TiB"))
 
 
-class _ContractSchema(_Strict):
-    name = _Text(
+class _ContractSchema(Strict):
+    name = Text(
         "",
         _matching(_NAME, "is not a name: 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-', beginning with a letter or digit"),
     )
-    version = _Text("1", _version_one)
-    os = fields.Nested(_OsSchema, load_default=lambda: _OsSchema().load({}))
-    language = fields.Nested(_LanguageSchema, load_default=lambda: _LanguageSchema().load({}))
-    resources = fields.Nested(_ResourcesSchema, load_default=lambda: _ResourcesSchema().load({}))
-    lifetime = _Text("0s", _between(units.duration_seconds, 0, 5 * 365 * 86400, "at most 5 years"))
-    priority = _Text("5", _between(_digits, 0, 9, "0 to 9"))
-    wait = _Flag("false", _flag)
+    version = Text("1", _version_one)
+    os = Section(_OsSchema)
+    language = Section(_LanguageSchema)
+    resources = Section(_ResourcesSchema)
+    lifetime = Text("0s", _between(units.duration_seconds, 0, 5 * 365 * 86400, "at most 5 years"))
+    priority = Text("5", _between(_digits, 0, 9, "0 to 9"))
+    wait = Flag()
 
     name.data_key = "env-name"
 
@@ -307,17 +226,13 @@ class _ContractSchema(_Strict):
 
 def _problems(messages: Any, path: str = "") -> list[Problem]:
     if isinstance(messages, dict):
-        result = []
-        for key, value in messages.items():
-            inner = (
-                path if key == "_schema" else f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}".lstrip(".")
-            )
-            result += _problems(value, inner)
-        return result
+        return [problem for key, inner in messages.items() for problem in _problems(inner, _join(path, key))]
     texts = messages if isinstance(messages, list) else [messages]
     return [Problem(path, "must be an object." if text == "Invalid input type." else str(text)) for text in texts]
 
 
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}
-    return names.get(type(value), f"a {type(value).__name__}")
+def _join(path: str, key: object) -> str:
+    if key == "_schema":
+        return path
+    inner = f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}".lstrip(".")
+    return inner if len(inner) <= MAX_PATH else inner[:MAX_PATH] + "…"

@@ -17,6 +17,8 @@ def requirement(text: str) -> str:
         raise ValueError("names an address. Only libraries from the index are accepted, as in numpy>=2")
     if text.startswith((".", "/", "~", "\\")) or "/" in text or "\\" in text:
         raise ValueError("is a path. Only libraries from the index are accepted, as in numpy>=2")
+    if "$" in text or "===" in text:  # uv puts environment variables in; === takes any text as a version
+        raise ValueError("contains $ or ===, which are not accepted. Write it as in numpy>=2")
     try:
         parsed = Requirement(text)
     except InvalidRequirement as error:
