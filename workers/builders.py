@@ -16,7 +16,8 @@ from pathlib import Path
 import uv
 
 from common.settings import Settings
-from workers.engine import BUILDER, HOST, PREFIX, Engine, EngineError
+from workers.engine import BUILDER, HOST, PREFIX, Engine
+from workers.execution import Exec
 from workers.images import BaseImage
 from workers.network import Network
 from workers.sources import Sources
@@ -48,33 +49,34 @@ class Builder:
 
         What they raise ends the wait, and the command with its builder.
         """
-        exec_id = self._engine.exec_create(self._id, command)
-        lines: queue.Queue[str | EngineError | None] = queue.Queue()
-        threading.Thread(target=self._read, args=(exec_id, lines), daemon=True).start()
-        while True:
-            try:
-                said = lines.get(timeout=TICK_SECONDS)
-            except queue.Empty:
-                tick()
-                continue
-            if said is None:
-                return int(self._engine.exec_inspect(exec_id)["ExitCode"])
-            if isinstance(said, EngineError):
-                raise said
-            line(said)
-
-    def _read(self, exec_id: str, lines: queue.Queue[str | EngineError | None]) -> None:
-        rest = b""
+        running = Exec(self._engine, self._id, command, stdin=False)
+        lines: queue.Queue[str | None] = queue.Queue()
+        reader = threading.Thread(target=_read, args=(running, lines), daemon=True)
+        reader.start()
         try:
-            for piece in self._engine.exec_stream(exec_id):
-                *whole, rest = (rest + piece).split(b"\n")
-                for text in whole:
-                    lines.put(text.decode(errors="replace").rstrip())
-            if rest:
-                lines.put(rest.decode(errors="replace"))
-            lines.put(None)
-        except EngineError as error:
-            lines.put(error)
+            while True:
+                try:
+                    said = lines.get(timeout=TICK_SECONDS)
+                except queue.Empty:
+                    tick()
+                    continue
+                if said is None:
+                    return running.exit_code() or 0
+                line(said)
+        finally:
+            running.close()
+            reader.join()
+
+
+def _read(running: Exec, lines: queue.Queue[str | None]) -> None:
+    rest = b""
+    while piece := running.read():
+        *whole, rest = (rest + piece).split(b"\n")
+        for text in whole:
+            lines.put(text.decode(errors="replace").rstrip())
+    if rest:
+        lines.put(rest.decode(errors="replace"))
+    lines.put(None)
 
 
 class Builders:
@@ -123,7 +125,7 @@ class Builders:
             "Image": base.tag,
             "User": f"{USER}:{USER}",
             "WorkingDir": "/tmp",  # noqa: S108
-            "Entrypoint": [],
+            "Entrypoint": [""],
             "Cmd": ["sleep", "7200"],
             "Env": [f"{name}={value}" for name, value in env.items()],
             "Labels": {PREFIX: self.engine.prefix, HOST: self.engine.host, BUILDER: str(os.getpid())},

@@ -15,15 +15,9 @@ from common.contract import Contract
 from common.errors import ProvisionError
 from common.states import Reason
 
-REVISION = 1  # raised when the way that base images are made changes what is in them
-PACKAGES = (
-    "ca-certificates",
-    "less",
-    "libgomp1",
-    "libstdc++6",
-    "procps",
-    "tzdata",
-)  # what people and libraries expect beside Python
+REVISION = 2  # raised when the way that base images are made changes what is in them
+# What people and libraries expect beside Python; wheels for Linux count on the C++ and OpenMP runtimes.
+PACKAGES = ("ca-certificates", "less", "libgomp1", "libstdc++6", "procps", "tzdata")
 
 
 @dataclass(frozen=True)

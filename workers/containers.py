@@ -69,7 +69,8 @@ def body(job: Job, place: Place, settings: Settings) -> dict[str, Any]:
         "Hostname": hostname(job.name),
         "User": f"{USER}:{USER}",
         "WorkingDir": WORKSPACE,
-        "Entrypoint": [],
+        "Entrypoint": [""],  # the image's own is not run
+        "Healthcheck": {"Test": ["NONE"]},
         "Cmd": ["sleep", "infinity"],
         "Env": [f"{name}={value}" for name, value in variables(job, place).items()],
         "Labels": {

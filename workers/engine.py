@@ -7,7 +7,7 @@ Containers and volumes are made with the labels below; "ours" means both `dcloud
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import docker
@@ -77,6 +77,11 @@ class Engine:
             return docker.DockerClient(base_url=settings.docker_host, **keywords).api
         return docker.from_env(**keywords).api
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._api.close()
+        self._registry_api.close()
+
     # -- containers
 
     def create(self, config: Mapping[str, Any], name: str = "") -> str:
@@ -107,7 +112,8 @@ class Engine:
             except APIError as error:
                 if error.status_code != 409 or "already in progress" not in str(error):
                     raise
-                self._api.wait(container_id, condition="removed")
+                with suppress(NotFound):  # another removes it, and may be done by now
+                    self._api.wait(container_id, condition="removed")
 
     def containers(self, *labels: str) -> list[dict[str, Any]]:
         """Ours with these labels (`key` or `key=value`), running or not, as `docker inspect` shows them."""
@@ -131,22 +137,23 @@ class Engine:
             stream = self._api.logs(
                 container_id, stdout=True, stderr=True, stream=True, tail=tail if tail >= 0 else "all", follow=follow
             )
-            yield from stream
+            try:
+                yield from stream
+            finally:
+                cast(Any, stream)._response.close()  # the SDK's own `close` fails where the stream has ended
 
     # -- commands in containers
 
-    def exec_create(self, container_id: str, command: Sequence[str], tty: bool = False, stdin: bool = False) -> str:
+    def exec_create(
+        self, container_id: str, command: Sequence[str], tty: bool, stdin: bool, env: Mapping[str, str]
+    ) -> str:
         """Prepare a command in a running container, as its user and in its directory; the exec's id."""
         with translated():
-            return str(self._api.exec_create(container_id, list(command), stdin=stdin, tty=tty)["Id"])
+            prepared = self._api.exec_create(container_id, list(command), stdin=stdin, tty=tty, environment=dict(env))
+            return str(prepared["Id"])
 
-    def exec_stream(self, exec_id: str) -> Iterator[bytes]:
-        """Run a prepared command; its output, both streams, as it comes."""
-        with translated():
-            yield from cast(Iterator[bytes], self._api.exec_start(exec_id, stream=True))
-
-    def exec_socket(self, exec_id: str, tty: bool) -> Any:
-        """Run a prepared command; the socket that carries its streams."""
+    def exec_start(self, exec_id: str, tty: bool) -> Any:
+        """Run a prepared command; the reader of the connection that carries its streams."""
         with translated():
             return self._api.exec_start(exec_id, tty=tty, socket=True)
 
@@ -158,7 +165,7 @@ class Engine:
     def exec_inspect(self, exec_id: str) -> dict[str, Any]:
         """`Running`, `ExitCode` and `Pid` of a command."""
         with translated():
-            return cast(dict[str, Any], self._api.exec_inspect(exec_id))
+            return self._api.exec_inspect(exec_id)
 
     # -- images
 

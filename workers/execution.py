@@ -6,26 +6,38 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from workers.engine import Engine, EngineError
 
 CHUNK_BYTES = 64 * 1024
+PID_TRIES = 50
+PID_WAIT_SECONDS = 0.1
 
 
 class Exec:
     """One command. `read`, `write` and `close` may be called from different threads."""
 
-    def __init__(self, engine: Engine, container_id: str, command: Sequence[str], tty: bool):
+    def __init__(
+        self,
+        engine: Engine,
+        container_id: str,
+        command: Sequence[str],
+        tty: bool = False,
+        stdin: bool = True,
+        env: Mapping[str, str] = MappingProxyType({}),
+    ):
         self._engine = engine
         self._container_id = container_id
         self._tty = tty
-        self._id = engine.exec_create(container_id, command, tty=tty, stdin=True)
+        self._id = engine.exec_create(container_id, command, tty=tty, stdin=stdin, env=env)
         # The SDK wraps the connection in a raw reader; only the socket under it can be written and shut down.
-        self._reader: Any = engine.exec_socket(self._id, tty)
+        self._reader: Any = engine.exec_start(self._id, tty)
         self._socket: socket.socket = getattr(self._reader, "_sock", self._reader)
         self._socket.settimeout(None)
         self._left = 0  # bytes of the present frame that are still to come
@@ -65,13 +77,24 @@ class Exec:
     def close(self) -> None:
         """Hang up. What still runs is told so, because the engine would leave it running unseen."""
         with suppress(EngineError, OSError):
-            state = self._engine.exec_inspect(self._id)
-            if state["Running"] and state["Pid"] and _belongs(state["Pid"], self._container_id):
-                os.kill(state["Pid"], signal.SIGHUP)
+            pid = self._pid()
+            if pid and _belongs(pid, self._container_id):
+                os.kill(pid, signal.SIGHUP)
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        with suppress(OSError):
-            self._reader.close()
+        for part in (getattr(self._reader, "_response", None), self._reader, self._socket):
+            with suppress(OSError):
+                if part is not None:
+                    part.close()
+
+    def _pid(self) -> int:
+        """The command's process on this machine, 0 where it has ended; a moment after the start it has none yet."""
+        for _ in range(PID_TRIES):
+            state = self._engine.exec_inspect(self._id)
+            if not state["Running"] or state["Pid"]:
+                break
+            time.sleep(PID_WAIT_SECONDS)
+        return int(state["Pid"]) if state["Running"] else 0
 
     def _receive(self, count: int) -> bytes:
         try:

@@ -7,7 +7,6 @@ what it says is written into the labels of the image that is kept.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,8 @@ from common.settings import Settings
 from common.states import Reason
 from workers import mirror
 from workers.catalogue import Recipe, recipe_for
-from workers.engine import BUILDER, HOST, PREFIX, Engine, EngineError, EngineMissing
+from workers.engine import Engine, EngineError, EngineMissing
+from workers.execution import Exec
 from workers.filelocks import held
 from workers.sources import Sources
 
@@ -159,8 +159,14 @@ class Images:
 
     def _prepare(self, recipe: Recipe, source: str) -> None:
         """Make the image that is kept out of `source`."""
+        declared = ((self.engine.image(source) or {}).get("Config") or {}).get("Volumes")
+        if declared:
+            # the engine would give every environment an unlimited directory of the host for each
+            raise ProvisionError(
+                Reason.IMAGE_UNAVAILABLE, f"{source} declares volumes ({', '.join(declared)}), which have no limit."
+            )
         try:
-            with self._container(source) as container_id:
+            with self._container(recipe, source) as container_id:
                 if recipe.image == source.rpartition("/")[2] and recipe.packages:
                     self._said(container_id, "apt-get", "update", "-q")
                     self._said(container_id, "apt-get", "install", "-qy", "--no-install-recommends", *recipe.packages)
@@ -168,7 +174,7 @@ class Images:
                 version, interpreter = json.loads(self._said(container_id, "python3", "-I", "-c", PROBE))
                 labels = {BASE: recipe.key, PYTHON: version, INTERPRETER: interpreter}
                 env = ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"]
-                config = {"Labels": labels, "Env": env, "Cmd": ["bash"], "WorkingDir": "/workspace"}
+                config = {"Labels": labels, "Env": env, "User": "1000:1000", "Cmd": ["bash"]}
                 self.engine.commit(container_id, recipe.tag, config)
         except EngineError as error:
             raise ProvisionError(
@@ -176,17 +182,18 @@ class Images:
             ) from error
 
     @contextmanager
-    def _container(self, image: str) -> Iterator[str]:
+    def _container(self, recipe: Recipe, image: str) -> Iterator[str]:
+        # Its labels and variables would become the image's, hence every environment's: it has none.
         config = {
             "Image": image,
             "User": "0:0",
-            "Entrypoint": [],
+            "Entrypoint": [""],  # the image's own is not run
             "Cmd": ["sleep", "3600"],
-            "Env": [f"{k}={v}" for k, v in self.sources.builder_env.items() if k.lower().endswith("_proxy")],
-            "Labels": {PREFIX: self.engine.prefix, HOST: self.engine.host, BUILDER: str(os.getpid())},
-            "HostConfig": {"Init": True, "AutoRemove": False},
+            "HostConfig": {"Init": True, "AutoRemove": True},
         }
-        container_id = self.engine.create(config)
+        name = f"dcloud-preparing-{recipe.key}"
+        self.engine.remove(name)  # of a process that was killed; the lock is ours
+        container_id = self.engine.create(config, name)
         try:
             self.engine.start(container_id)
             yield container_id
@@ -194,9 +201,14 @@ class Images:
             self.engine.remove(container_id)
 
     def _said(self, container_id: str, *command: str) -> str:
-        exec_id = self.engine.exec_create(container_id, command)
-        output = b"".join(self.engine.exec_stream(exec_id)).decode(errors="replace")
-        if self.engine.exec_inspect(exec_id)["ExitCode"] != 0:
+        proxies = {k: v for k, v in self.sources.builder_env.items() if k.lower().endswith("_proxy")}
+        running = Exec(self.engine, container_id, command, stdin=False, env=proxies)
+        try:
+            output = b"".join(iter(running.read, b"")).decode(errors="replace")
+            failed = running.exit_code() != 0
+        finally:
+            running.close()
+        if failed:
             raise EngineError(f"{command[0]} failed: {output[-2000:]}")
         return output
 

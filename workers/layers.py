@@ -124,17 +124,19 @@ class Layers:
         archives = self.builders.cache(base) / "archive-v0"
         names, before = packages(lock), len(_names(archives))
         said: list[str] = []
+        unpacked = False
 
         def tick() -> None:
-            done = min(len(_names(archives)) - before, len(names))
+            done = len(names) if unpacked else min(len(_names(archives)) - before, len(names))
             progress(
                 share[0] + (share[1] - share[0]) * done / len(names), f"Installing libraries: {done} of {len(names)}"
             )
 
         def line(text: str) -> None:
+            nonlocal unpacked
             said.append(text)
             log(text)
-            tick()
+            unpacked = unpacked or text.startswith(("Prepared ", "Installed "))
 
         quiet = ["uv", "venv", "--quiet", "--no-project", "--prompt", "dcloud", "--python", base.interpreter, path]
         code = builder.run(quiet, line, tick)

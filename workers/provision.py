@@ -121,6 +121,10 @@ class Host:
         with suppress(EngineError):  # another host name on this machine still uses it
             self.network.remove()
 
+    def close(self) -> None:
+        """Give the engine's connections back."""
+        self.engine.close()
+
     def exec(self, env_id: str, command: Sequence[str], tty: bool) -> Exec:
         """A command in the environment, as its user. Raises NotFound, EngineError."""
         return self.containers_.exec(env_id, command, tty)

@@ -1,0 +1,245 @@
+"""The flow from a job to a container: bad libraries, many at once, crashes, and what is left after the end."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import Heard, Lab, again
+
+from common.errors import NotFound, ProvisionError, StaleToken
+from common.states import Phase, Reason
+from workers.engine import BUILDER
+from workers.provision import Host
+
+
+class CalledOff(Heard):
+    """A report that ends the flow when it hears a word."""
+
+    def __init__(self, word: str):
+        super().__init__()
+        self.word = word
+
+    def phase(self, phase: Phase, fraction: float, message: str) -> None:
+        super().phase(phase, fraction, message)
+        if self.word in message:
+            raise StaleToken("called off")
+
+    def starting(self) -> None:
+        if self.word == "starting":
+            raise StaleToken("called off")
+
+
+def traces(host: Host, env_id: str) -> list[str]:
+    """Everything on this machine that bears an environment's id."""
+    said = [
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        for command in (
+            ["docker", "ps", "-a", "--format", "{{.Names}} {{.Labels}}"],
+            ["docker", "volume", "ls", "--format", "{{.Name}}"],
+            ["losetup", "--all", "--noheadings"],
+        )
+    ]
+    said.append(Path("/proc/self/mountinfo").read_text())
+    said += [str(path) for path in host.settings.data_dir.glob("volumes/*")]
+    return [line for text in said for line in text.splitlines() if env_id in line]
+
+
+def test_remove_leaves_nothing(lab: Lab) -> None:
+    job = lab.start()
+    assert len(traces(lab.host, job.id)) >= 5  # container, volume, loop device, mounts, directory
+    lab.host.remove(job.id)
+    assert traces(lab.host, job.id) == []
+    lab.host.remove(job.id)
+    lab.host.stop(job.id)
+
+
+def test_stop_keeps_the_file_alone(lab: Lab) -> None:
+    job = lab.start()
+    lab.host.stop(job.id)
+    lab.host.stop(job.id)
+    assert traces(lab.host, job.id) == [str(lab.host.volumes_.get(job.id).directory)]
+    assert job.id in lab.host.volumes()
+
+
+def test_progress_moves_through_all_phases(lab: Lab) -> None:
+    job, heard = lab.job("six"), Heard()
+    lab.host.start(job, heard)
+    phases = list(dict.fromkeys(phase for phase, *_ in heard.phases))
+    assert phases == [Phase.IMAGE, Phase.LIBRARIES, Phase.STORAGE]
+    assert heard.started
+    for phase in phases:
+        fractions = [fraction for p, fraction, _ in heard.phases if p is phase]
+        assert fractions == sorted(fractions)
+        assert fractions[-1] == 1
+
+
+def test_a_library_that_does_not_exist(lab: Lab) -> None:
+    heard = Heard()
+    with pytest.raises(ProvisionError) as caught:
+        lab.host.start(lab.job("no-such-library-anywhere"), heard)
+    assert caught.value.reason == Reason.LIBRARIES_UNRESOLVABLE
+    assert "no-such-library-anywhere" in str(caught.value)
+    assert "not found" in str(caught.value)
+    assert any("no-such-library-anywhere" in line for line in heard.lines)
+
+
+def test_libraries_that_cannot_be_together(lab: Lab) -> None:
+    with pytest.raises(ProvisionError) as caught:
+        lab.host.start(lab.job("numpy<2", "numpy>=2"), Heard())
+    assert caught.value.reason == Reason.LIBRARIES_UNRESOLVABLE
+    assert "numpy" in str(caught.value)
+    assert "╰" not in str(caught.value)
+
+
+def test_a_python_that_the_system_does_not_have(lab: Lab) -> None:
+    from dataclasses import replace
+
+    job = lab.job()
+    contract = replace(job.contract, language=replace(job.contract.language, version="3.7"))
+    with pytest.raises(ProvisionError, match=r"Python 3\.11, not 3\.7") as caught:
+        lab.host.start(replace(job, contract=contract), Heard())
+    assert caught.value.reason == Reason.IMAGE_UNAVAILABLE
+
+
+def test_four_starts_of_one_new_layer_install_it_once(lab: Lab, tmp_path: Path) -> None:
+    jobs = [lab.job("attrs<99.7", "iniconfig") for _ in range(4)]
+    reports = [Heard() for _ in jobs]
+    layers = lab.host.layers
+    probe = lab.job("attrs<99.7", "iniconfig")
+    # a layer of this lock may be there from an earlier run
+    lab.host.start(probe, Heard())
+    key = lab.inspect(probe)["Config"]["Env"][0] and lab.python(probe, "import sys; print(sys.prefix)").split("/")[-1]
+    lab.host.remove(probe.id)
+    (layers.seals / f"{key}.json").unlink()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lab.host.start, jobs, reports))
+    installs = sum(line.startswith("Installed ") for report in reports for line in report.lines)
+    assert installs == 1
+    assert {lab.python(job, "import attr, iniconfig; print('ok')") for job in jobs} == {"ok"}
+
+
+def test_a_tree_without_a_seal_is_made_again(lab: Lab) -> None:
+    job = lab.start("six")
+    key = lab.python(job, "import sys; print(sys.prefix)").split("/")[-1]
+    lab.host.remove(job.id)
+    tree = lab.host.builders.store / "layers" / key
+    (lab.host.layers.seals / f"{key}.json").unlink()
+    (tree / "lib/python3.11/site-packages/six.py").unlink()
+    job = lab.start("six")
+    assert lab.python(job, "import six; print(six.__name__)") == "six"
+
+
+@pytest.mark.parametrize("word", ["Resolving", "Making the storage", "starting"])
+def test_called_off_in_the_middle(lab: Lab, word: str) -> None:
+    job = lab.job("six", "certifi")
+    if word == "Resolving":
+        for path in lab.host.resolutions.directory.iterdir():
+            path.unlink()
+    with pytest.raises(StaleToken):
+        lab.host.start(job, CalledOff(word))
+    assert lab.host.engine.containers(BUILDER) == []
+    assert [c for c in lab.host.containers() if c.env_id == job.id] == []
+    lab.host.remove(job.id)
+    assert traces(lab.host, job.id) == []
+
+
+def test_the_same_token_adopts_and_a_newer_one_replaces(lab: Lab) -> None:
+    job = lab.job()
+    first = lab.host.start(job, Heard())
+    assert lab.host.start(job, Heard()) == first
+    lab.host.engine.stop(first, 0)
+    assert lab.host.start(job, Heard()) == first
+    second = lab.host.start(again(job), Heard())
+    assert second != first
+    (found,) = [c for c in lab.host.containers() if c.env_id == job.id]
+    assert (found.container_id, found.token, found.running, found.exit_code) == (second, 2, True, None)
+    with pytest.raises(StaleToken):
+        lab.host.start(job, Heard())
+
+
+def test_what_a_crash_leaves_is_taken_up(lab: Lab, host: Host) -> None:
+    job = lab.job()
+    volume = host.volumes_.get(job.id)
+    volume.directory.mkdir(parents=True)
+    (volume.directory / "storage.new").write_bytes(b"half a file system")
+    container_id = host.start(job, Heard())
+    assert host.containers()[0].container_id == container_id
+    # the process dies here: another one, with the same host name, finds what runs
+    successor = Host(host.settings)
+    assert [c.env_id for c in successor.containers()] == [job.id]
+    assert successor.start(job, Heard()) == container_id
+    successor.remove(job.id)
+    successor.close()
+    assert traces(host, job.id) == []
+
+
+def test_how_it_ended_is_told(lab: Lab) -> None:
+    job = lab.start()
+    (found,) = [c for c in lab.host.containers() if c.env_id == job.id]
+    lab.host.engine.stop(found.container_id, 0)
+    (found,) = [c for c in lab.host.containers() if c.env_id == job.id]
+    assert (found.running, found.oom_killed) == (False, False)
+    assert found.exit_code in (137, 143)
+
+
+def test_a_terminal(lab: Lab) -> None:
+    job = lab.start()
+    shell = lab.host.exec(job.id, ["bash", "--norc"], tty=True)
+    shell.resize(40, 100)
+    shell.write(b"stty size; exit 7\n")
+    output = b""
+    while data := shell.read():
+        output += data
+    assert b"40 100" in output
+    assert shell.exit_code() == 7
+    shell.close()
+
+
+def test_input_and_its_end(lab: Lab) -> None:
+    job = lab.start()
+    cat = lab.host.exec(job.id, ["sh", "-c", "cat; echo said >&2"], tty=False)
+    cat.write(b"a" * 300_000)
+    cat.write(b"")
+    output = b""
+    while data := cat.read():
+        output += data
+    assert output == b"a" * 300_000 + b"said\n"
+    assert cat.exit_code() == 0
+    cat.close()
+
+
+def test_hanging_up_ends_the_command(lab: Lab) -> None:
+    job = lab.start()
+    command = lab.host.exec(job.id, ["sleep", "4242"], tty=True)
+    reader = threading.Thread(target=command.read)
+    reader.start()
+    command.close()
+    reader.join(10)
+    assert not reader.is_alive()
+    for _ in range(50):
+        if "4242" not in lab.run(job, "ps", "-eo", "args")[1].replace("ps -eo args", ""):
+            break
+    else:
+        pytest.fail("the command runs on")
+
+
+def test_a_command_without_a_container(lab: Lab) -> None:
+    with pytest.raises(NotFound, match="Start it"):
+        lab.host.exec(lab.job().id, ["true"], tty=False)
+
+
+def test_storage_grows_when_more_is_asked_for(lab: Lab) -> None:
+    from dataclasses import replace
+
+    job = lab.start(storage="64MiB")
+    lab.run(job, "sh", "-c", "echo mine > file")
+    lab.host.stop(job.id)
+    bigger = replace(job.contract, resources=replace(job.contract.resources, storage_mib=256))
+    lab.host.start(again(job, contract=bigger), Heard())
+    size = int(lab.run(job, "df", "--output=size", "-m", "/workspace")[1].split()[-1])
+    assert size > 200
+    assert lab.run(job, "cat", "file") == (0, "mine\n")
