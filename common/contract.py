@@ -142,9 +142,10 @@ def gpus(text: str) -> Gpus:
         raise ValueError(f"is out of range: at most {MAX_GPUS} GPUs")
     model, memory_mib = "", 0
     for word in (part.strip() for part in (match["words"] or "").split(":")):
-        if word and not memory_mib and (size := _size_or_none(word)) is not None:
+        size = _size_or_none(word)
+        if size is not None and not memory_mib:
             memory_mib = size
-        elif word and not model and _GPU_MODEL.fullmatch(word):
+        elif word and size is None and not model and _GPU_MODEL.fullmatch(word):
             model = word
         elif word:
             raise ValueError(

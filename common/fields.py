@@ -105,7 +105,7 @@ class Strict(Schema):
         messages = error.messages if isinstance(error.messages, dict) else {}
         for key, texts in messages.items():
             if key not in known and texts == [self.error_messages["unknown"]]:
-                close = difflib.get_close_matches(str(key)[:40].lower(), known, n=1, cutoff=0.5)
+                close = difflib.get_close_matches(str(key).lower(), known, n=1, cutoff=0.5)
                 hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
                 messages[key] = [f"is not a key of a contract here. {hint}"]
 
