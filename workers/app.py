@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
+from typing import Any
+
+from celery import signals
 
 from common.celery_app import celery, queue_of
 from common.errors import DCloudError
@@ -32,5 +36,13 @@ def run(settings: Settings) -> int:
     tasks.serve(member)
     ClaimerStep.member = member
     celery.steps["worker"].add(ClaimerStep)
+    signals.worker_shutting_down.connect(_unblock, weak=False)
     celery.worker_main(["worker", *OPTIONS, f"--hostname={settings.host}@%h", f"--queues={queue_of(settings.host)}"])
     return 0
+
+
+def _unblock(**_: Any) -> None:
+    """Closing the consumer reads the reply of its blocking BRPOP first: give it one, or it takes POLLING_SECONDS."""
+    send = tasks.nothing.apply_async
+    # a signal handler runs this: a lock of Redis' client may be held by the very thread that it interrupts
+    threading.Thread(target=send, kwargs={"queue": queue_of(tasks.host_name())}, daemon=True).start()

@@ -30,6 +30,11 @@ def serve(member: Member) -> None:
     _members[:] = [member]
 
 
+def host_name() -> str:
+    """The host that the tasks of this process work for."""
+    return _members[0].name
+
+
 @celery.task(name="start_environment")
 def start_environment(env_id: str, token: int) -> str:
     """Make and start a claimed environment. Returns what came of it, for Flower."""
@@ -76,6 +81,11 @@ def remove_environment(env_id: str, token: int) -> str:
         except LedgerError as error:
             return f"nothing to do: {error}"
     return "removed"
+
+
+@celery.task(name="nothing")
+def nothing() -> None:
+    """A message that only wakes the consumer."""
 
 
 class _Report:
