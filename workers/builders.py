@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import uv
 
 from common.settings import Settings
-from workers.engine import BUILDER, HOST, PREFIX, Engine
+from workers.engine import BUILDER, HOST, PREFIX, Engine, EngineError
 from workers.execution import Exec
 from workers.images import BaseImage
 from workers.network import Network
@@ -25,6 +26,8 @@ from workers.volumes import USER
 
 STORE = "/opt/dcloud"  # where every container sees the store, or the one layer of it that is its own
 TICK_SECONDS = 0.25
+IDLE_SECONDS = 60.0  # making a builder takes as long as installing known wheels; the next may come soon
+LIFE_SECONDS = 4 * 3600  # one that was forgotten ends by itself
 
 UV_ENV = {
     "HOME": "/tmp",  # noqa: S108
@@ -87,6 +90,8 @@ class Builders:
         self.network = network
         self.sources = sources
         self.store = settings.data_dir / "store"
+        self._mutex = threading.Lock()
+        self._idle: list[tuple[str, str, float]] = []  # base image, container, since when
 
     def cache(self, base: BaseImage) -> Path:
         """uv's cache for one interpreter version: compiled files in it serve that version only."""
@@ -103,14 +108,55 @@ class Builders:
 
     @contextmanager
     def builder(self, base: BaseImage) -> Iterator[Builder]:
-        """A builder of a base image; gone at the end, whatever happens. Raises EngineError."""
+        """A builder of a base image, kept for the next for a while; gone at once where the work fails.
+
+        Raises EngineError.
+        """
+        container_id = self._take(base) or self._make(base)
+        try:
+            yield Builder(self.engine, container_id)
+        except BaseException:
+            self.engine.remove(container_id)
+            raise
+        self._keep(base, container_id)
+
+    def close(self, idle_seconds: float = 0) -> None:
+        """Remove builders that have been idle for so long."""
+        now = time.monotonic()
+        with self._mutex:
+            old = [entry for entry in self._idle if now - entry[2] >= idle_seconds]
+            self._idle = [entry for entry in self._idle if entry not in old]
+        for _tag, container_id, _since in old:
+            self.engine.remove(container_id)
+
+    def _take(self, base: BaseImage) -> str | None:
+        with self._mutex:
+            for entry in reversed(self._idle):
+                if entry[0] == base.tag:
+                    self._idle.remove(entry)
+                    return entry[1]
+        return None
+
+    def _make(self, base: BaseImage) -> str:
         self.prepare_store()
         container_id = self.engine.create(self._config(base))
         try:
             self.engine.start(container_id)
-            yield Builder(self.engine, container_id)
-        finally:
+        except BaseException:
             self.engine.remove(container_id)
+            raise
+        return container_id
+
+    def _keep(self, base: BaseImage, container_id: str) -> None:
+        with self._mutex:
+            self._idle.append((base.tag, container_id, time.monotonic()))
+        timer = threading.Timer(IDLE_SECONDS, self._close_old)
+        timer.daemon = True
+        timer.start()
+
+    def _close_old(self) -> None:
+        with suppress(EngineError):  # the next start of the worker removes what is left
+            self.close(IDLE_SECONDS)
 
     def _config(self, base: BaseImage) -> dict[str, object]:
         binds = [f"{self.store.absolute()}:{STORE}", f"{uv.find_uv_bin()}:/usr/local/bin/uv:ro"]
@@ -126,11 +172,12 @@ class Builders:
             "User": f"{USER}:{USER}",
             "WorkingDir": "/tmp",  # noqa: S108
             "Entrypoint": [""],
-            "Cmd": ["sleep", "7200"],
+            "Cmd": ["sleep", str(LIFE_SECONDS)],
             "Env": [f"{name}={value}" for name, value in env.items()],
             "Labels": {PREFIX: self.engine.prefix, HOST: self.engine.host, BUILDER: str(os.getpid())},
             "HostConfig": {
                 "Init": True,
+                "AutoRemove": True,
                 "Binds": binds,
                 "ReadonlyRootfs": True,
                 "Tmpfs": {"/tmp": "rw,nosuid,nodev,size=1g,mode=1777"},  # noqa: S108

@@ -117,6 +117,7 @@ class Host:
 
     def teardown(self) -> None:
         """Take away what no environment owns: builders, bridge, firewall rules. After all are stopped."""
+        self.builders.close()
         self._remove_builders()
         with suppress(EngineError):  # another host name on this machine still uses it
             self.network.remove()

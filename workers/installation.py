@@ -1,0 +1,146 @@
+"""An installation: one layer's tree, made of the wheels of a lock.
+
+Wheels are unpacked once into uv's cache and their Python files compiled there, so that a layer of known
+wheels is nothing but hard links.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import ProvisionError
+from common.states import Reason
+from workers.builders import STORE, Builder
+from workers.images import BaseImage
+from workers.resolutions import explanation, packages
+
+FLAGS = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "hardlink")
+
+# The source decides whether a compiled file is good: edits of installed files count, and the compiled
+# files of one wheel are the same bytes everywhere, which times would make different.
+COMPILE = ("-I", "-S", "-m", "compileall", "-j", "0", "--invalidation-mode", "checked-hash")
+
+# Arguments: interpreter, tree, lock file, and options of the installer.
+INSTALL = """
+interpreter=$1 tree=$2 lock=$3
+shift 3
+uv venv --quiet --clear --no-project --prompt dcloud --python "$interpreter" "$tree"
+exec uv pip install "$@" --python "$tree/bin/python" -r "$lock"
+"""
+
+SYNC_TIMEOUT_SECONDS = 600
+
+Log = Callable[[str], None]
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What to install, where, with what, and whom to tell. Nobody else works on the same tree."""
+
+    builder: Builder
+    base: BaseImage
+    store: Path
+    cache: Path  # uv's, for this interpreter
+    marks: Path  # a file for each unpacked wheel that is compiled
+    key: str
+    lock: str
+    progress: Progress
+    log: Log
+
+    def make(self) -> None:
+        """Make the tree; what is half made is removed. Raises ProvisionError, and what `progress` raises."""
+        lock_file = self.store / "work" / f"{self.key}.txt"
+        try:
+            lock_file.write_text(self.lock)
+            self._link_or_fetch()
+            if self._compile():
+                self._install("--offline", lambda line: None, lambda: self.progress(0.95, "Linking the libraries"))
+                # hard links are ordered by the journal, but what was unpacked just now is not
+                subprocess.run(["sync", "-f", str(self.store)], check=True, timeout=SYNC_TIMEOUT_SECONDS)
+        except BaseException:
+            shutil.rmtree(self.tree, ignore_errors=True)
+            raise
+        finally:
+            lock_file.unlink(missing_ok=True)
+
+    @property
+    def tree(self) -> Path:
+        """The tree on the host."""
+        return self.store / "layers" / self.key
+
+    def _link_or_fetch(self) -> None:
+        """Link wheels that are all in the cache, which need not ask the index; else fetch those that are not."""
+        names = packages(self.lock)
+        linked: list[str] = []
+        if self._install("--offline", linked.append, lambda: self.progress(0, f"Linking {len(names)} libraries")) == 0:
+            for text in linked:
+                self.log(text)
+            return
+        before, said, unpacked = len(self._archives()), list[str](), False
+
+        def tick() -> None:
+            done = len(names) if unpacked else max(0, min(len(self._archives()) - before, len(names)))
+            self.progress(0.6 * done / len(names), f"Installing libraries: {done} of {len(names)}")
+
+        def line(text: str) -> None:
+            nonlocal unpacked
+            said.append(text)
+            self.log(text)
+            unpacked = unpacked or text.startswith(("Prepared ", "Installed "))
+
+        if self._install("--no-offline", line, tick) != 0:
+            whole = "\n".join(said)
+            raise ProvisionError(
+                Reason.LIBRARIES_NOT_INSTALLED, f"Installing the libraries failed. {explanation(whole)}", whole
+            )
+
+    def _install(self, where: str, line: Log, tick: Callable[[], None]) -> int:
+        if self.tree.exists():
+            shutil.rmtree(self.tree)
+        arguments = (self.base.interpreter, f"{STORE}/layers/{self.key}", f"{STORE}/work/{self.key}.txt")
+        return self.builder.run(["sh", "-euc", INSTALL, "install", *arguments, where, *FLAGS], line, tick)
+
+    def _compile(self) -> bool:
+        """Compile in the cache what was unpacked since the last time; whether there was any."""
+        self.marks.mkdir(parents=True, exist_ok=True)
+        fresh = sorted(self._archives() - _names(self.marks))
+        if not fresh:
+            return False
+        archives = self.cache / "archive-v0"
+        total = sum(name.endswith(".py") for one in fresh for *_, files in os.walk(archives / one) for name in files)
+        done = 0
+
+        def tick() -> None:
+            fraction = min(1.0, done / max(1, total))
+            self.progress(0.6 + 0.35 * fraction, f"Compiling libraries: {done} of {total} files")
+
+        def line(text: str) -> None:
+            nonlocal done
+            if text.startswith("Compiling "):
+                done += 1
+                if done % 50 == 0:
+                    tick()
+
+        inside = f"{STORE}/cache/{self.cache.name}/{archives.name}"
+        # some libraries carry files in a syntax that this Python does not read; they are none of its business
+        self.builder.run([self.base.interpreter, *COMPILE, *(f"{inside}/{name}" for name in fresh)], line, tick)
+        for name in fresh:
+            (self.marks / name).touch()
+        return True
+
+    def _archives(self) -> set[str]:
+        """Unpacked wheels in the cache."""
+        return _names(self.cache / "archive-v0")
+
+
+def _names(directory: Path) -> set[str]:
+    try:
+        return set(os.listdir(directory))  # noqa: PTH208 - names are all that is needed, many times
+    except FileNotFoundError:
+        return set()
