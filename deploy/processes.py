@@ -19,6 +19,7 @@ from deploy import host
 from deploy.steps import SetupError
 
 LOG_LIMIT_BYTES = 20_000_000  # a log that is larger is set aside when its process is started again
+KILL_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,10 @@ class Processes:
         return process if process.boot == _boot() and _started(process.pid) == process.started else None
 
     def stop(self, name: str, grace_seconds: float = 30) -> bool:
-        """End the process of that name: SIGTERM, then SIGKILL to it and its children. Says whether there was one."""
+        """End the process of that name: SIGTERM, then SIGKILL to it and its children. Says whether there was one.
+
+        Raises SetupError where that does not end it.
+        """
         process = self.find(name)
         if process is not None:
             family = _family(process.pid)
@@ -90,14 +94,18 @@ class Processes:
             for pid, started in (family | _family(process.pid)).items():
                 if _started(pid) == started:
                     self._signal(process, pid, signal.SIGKILL)
+            deadline = time.monotonic() + KILL_SECONDS
             while self.find(name):
+                if time.monotonic() > deadline:
+                    raise SetupError(f"{name} (pid {process.pid}) cannot be ended. End it, then run this again.")
                 time.sleep(0.05)
         (self.records / f"{name}.json").unlink(missing_ok=True)
         return process is not None
 
     def _signal(self, process: Process, pid: int, number: signal.Signals) -> None:
         if process.root:
-            kill = [*(host.as_root() or []), "kill", f"-{number.value}", str(pid)]
+            # The shell's own kill: the program of that name is in a package that need not be there.
+            kill = [*(host.as_root() or []), "sh", "-c", f"kill -{number.value} {pid}"]
             subprocess.run(kill, capture_output=True, check=False)
             return
         try:
