@@ -16,9 +16,10 @@ from api import bodies, wire
 from api.auth import owned, principal
 from api.problems import Refused
 from api.services import services
-from common import ids
-from common.contract import Contract
+from common import ids, units
+from common.contract import Contract, Resources
 from common.environment import Environment
+from common.errors import ContractError, NeverFits, Problem
 from common.states import State
 
 blueprint = Blueprint("environments", __name__)
@@ -37,9 +38,11 @@ def submit() -> Response:
     contract = bodies.submitted_contract()
     if contract.priority > USER_PRIORITY and not principal().admin:
         raise Refused(403, f"priority is {contract.priority}; above {USER_PRIORITY} it needs an admin.")
-    found = services().ledger.submit(
-        ids.new_id(), principal().user, contract, request=bodies.idempotency_key(), digest=_digest(contract)
-    )
+    key = bodies.idempotency_key()
+    try:
+        found = services().ledger.submit(ids.new_id(), principal().user, contract, key, _digest(contract))
+    except NeverFits as error:
+        raise _too_large(contract.resources, error.nearest) from None
     return _answer(found, 202)
 
 
@@ -92,6 +95,26 @@ def _answer(found: Environment, status: int) -> Response:
     if status == 202:
         response.headers["Location"] = f"{wire.ROOT}/environments/{found.id}"
     return response
+
+
+def _too_large(wanted: Resources, nearest: dict[str, int] | None) -> ContractError:
+    """Each amount that no host has, with the one that the nearest host could give."""
+    most = nearest or {"cpu_milli": 0, "ram_mib": 0, "storage_mib": 0, "gpus": 0}
+    amounts = [
+        ("cpu", wanted.cpu_milli > most["cpu_milli"], f"{units.human_cpu(most['cpu_milli'])} cores"),
+        ("ram", wanted.ram_mib > most["ram_mib"], units.human_mib(most["ram_mib"])),
+        ("storage", wanted.storage_mib > most["storage_mib"], units.human_mib(most["storage_mib"])),
+        ("gpu", wanted.gpus.count > most["gpus"], f"{most['gpus']} such GPUs"),
+    ]
+    advice = "Ask for that, or set wait to true to wait for a host that is not there yet."
+    return ContractError(
+        [
+            Problem(f"resources.{name}", f"is more than any host could ever give; the nearest one has {has}. {advice}")
+            for name, short, has in amounts
+            if short
+        ]
+        or [Problem("resources", f"fit no host of this installation. {advice}")]
+    )
 
 
 def _changed(found: Environment, seconds: float) -> Environment:

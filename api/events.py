@@ -46,7 +46,7 @@ def _live(parts: Services, env_id: str, after: str) -> Iterator[str]:
             if time.monotonic() - quiet_since >= streams.PING_SECONDS:
                 quiet_since = time.monotonic()
                 yield streams.PING
-            wake.wait(streams.PING_SECONDS)
+            wake.wait(max(0.0, min(streams.PING_SECONDS, until - time.monotonic())))
 
 
 def _after(parts: Services, env_id: str, after: str) -> list[Event]:

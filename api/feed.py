@@ -21,6 +21,7 @@ from common.keys import Keys
 log = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 1.0
+LISTEN_SECONDS = 15.0
 
 
 class Feed:
@@ -32,6 +33,7 @@ class Feed:
         self._lock = threading.Lock()
         self._watchers: dict[str, set[threading.Event]] = {}
         self._reader: threading.Thread | None = None
+        self._closed = False
 
     @contextmanager
     def watch(self, env_id: str) -> Iterator[threading.Event]:
@@ -50,24 +52,34 @@ class Feed:
                 if not self._watchers[env_id]:
                     del self._watchers[env_id]
 
+    def close(self) -> None:
+        """Let the reader end. Nobody may watch after it."""
+        self._closed = True
+        if self._reader is not None:
+            self._redis.publish(self._channel, json.dumps({"env": ""}))
+            self._reader.join()
+
     def watchers(self) -> int:
         """How many are watching."""
         with self._lock:
             return sum(len(wakes) for wakes in self._watchers.values())
 
     def _read(self) -> None:
-        while True:
+        while not self._closed:
             try:
                 with PubSub(self._redis.connection_pool) as subscription:
                     subscription.subscribe(self._channel)
                     self._listen(subscription)
             except RedisError as error:
                 log.warning("the feed lost Redis and connects again: %s", error)
-            time.sleep(RECONNECT_SECONDS)
+                time.sleep(RECONNECT_SECONDS)
+            except Exception:  # whatever it is, nobody who watches may be left asleep
+                log.exception("the feed broke and begins again")
+                time.sleep(RECONNECT_SECONDS)
 
     def _listen(self, subscription: PubSub) -> None:
-        while True:
-            message = subscription.get_message(timeout=30.0)
+        while not self._closed:
+            message = subscription.get_message(timeout=LISTEN_SECONDS)
             if message is None:
                 continue
             if message["type"] == "subscribe":

@@ -7,7 +7,7 @@ one died, and then nothing is left of the channel. The clients decode nothing (d
 and their socket timeout is longer than BLOCK_SECONDS.
 
   control(host)     list    JSON requests, {"op", "env", "channel", "before", ...}
-  channel_in(id)    stream  kind in (data) | resize (rows, cols) | close; read entries are deleted
+  channel_in(id)    stream  kind in (data; empty ends the input) | resize (rows, cols); read entries are deleted
   channel_out(id)   stream  kind opened | out (data) | exit (code) | error (data); read entries are deleted
 """
 
@@ -53,7 +53,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Input:
-    """One thing that the client said: `kind` is in, resize or close."""
+    """One thing that the client said: `kind` is in (no data: the input has ended) or resize."""
 
     kind: str
     data: bytes = b""

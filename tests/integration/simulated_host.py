@@ -1,0 +1,139 @@
+"""A host without an engine: it claims through the real ledger, tells progress, and runs commands right here.
+
+What becomes of an environment is written in its contract: a library `nosuchlib` cannot be installed, `slow`
+takes until `go_on` is set.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from typing import Any
+
+from redis import Redis
+
+from common.buildlog import BuildLog
+from common.channel import BLOCK_SECONDS, WorkerEnd
+from common.environment import Job
+from common.errors import ChannelClosed, DCloudError
+from common.inventory import Gpu, Inventory
+from common.ledger import Ledger, client_of
+from common.states import Phase, State
+
+INVENTORY = Inventory(8000, 16_000, 100_000, (Gpu("GPU-1", "NVIDIA H200", 143_771),), driver="580.1", machine="m")
+
+
+class SimulatedHost:
+    """Works in threads until `stop`."""
+
+    def __init__(self, url: str, prefix: str = "dcloud", name: str = "sim"):
+        self.name = name
+        self.go_on = threading.Event()
+        self.serving = True
+        self._ledger = Ledger(client_of(url), prefix)
+        self._bytes: Redis = client_of(url, decode=False)
+        self._log = BuildLog(self._ledger.redis, self._ledger.keys)
+        self._over = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        self._ledger.load()
+        self._epoch = self._ledger.register(self.name, "instance", 40, INVENTORY)
+        for target in (self._claim, self._serve):
+            self._begin(target)
+
+    def stop(self) -> None:
+        self._over.set()
+        self.go_on.set()
+        for thread in self._threads:
+            thread.join(10)
+        self._ledger.redis.close()
+        self._bytes.close()
+
+    def _begin(self, target: Any, *args: Any) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _claim(self) -> None:
+        while not self._over.wait(0.02):
+            if job := self._ledger.claim(self.name, self._epoch):
+                self._begin(self._make, job)
+            for env_id, state, token, *_ in self._ledger.todo(self.name, self._epoch):
+                if state in (State.DELETING, State.STOPPING):
+                    after = State.DELETED if state is State.DELETING else State.STOPPED
+                    self._ledger.release(
+                        self.name, self._epoch, env_id, token, after, reason="user_request", message=""
+                    )
+
+    def _make(self, job: Job) -> None:
+        host, libraries = (self.name, self._epoch), job.contract.libraries
+        try:
+            self._ledger.advance(*host, job, State.BUILDING, progress=5, message="Preparing")
+            for percent in (10, 40, 60):
+                phase = Phase.IMAGE if percent < 40 else Phase.LIBRARIES
+                self._ledger.progress(*host, job, phase, percent, f"{percent} of 60")
+                self._log.append(job.id, [f"line {percent}"])
+            if "slow" in libraries:
+                self.go_on.wait(20)
+            if "nosuchlib" in libraries:
+                self._log.append(job.id, ["nosuchlib was not found"])
+                self._ledger.release(
+                    *host, job.id, job.token, State.FAILED, reason="libraries_unresolvable",
+                    message="Because nosuchlib was not found\nwe conclude that it cannot be installed.",
+                )  # fmt: skip
+                return
+            self._ledger.advance(*host, job, State.STARTING, progress=90, message="Starting")
+            self._ledger.advance(*host, job, State.RUNNING, progress=100, message="Running")
+        except DCloudError:
+            return  # deleted meanwhile
+
+    def _serve(self) -> None:
+        while not self._over.is_set():
+            reply = self._bytes.blpop([self._ledger.keys.control(self.name)], timeout=0.2)
+            end = WorkerEnd.of(self._bytes, self._ledger.keys, reply[1]) if reply and self.serving else None
+            if end is not None:
+                self._begin(self._session, end)
+
+    def _session(self, end: WorkerEnd) -> None:
+        try:
+            end.opened()
+            if end.request["op"] == "logs":
+                end.send(b"hello from the container\n")
+                end.exit(0)
+                return
+            self._command(end)
+        except ChannelClosed:
+            return
+
+    def _command(self, end: WorkerEnd) -> None:
+        process = subprocess.Popen(
+            end.request["command"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._begin(self._input, end, process)
+        try:
+            while data := process.stdout.read(4096):
+                end.send(data)
+            end.exit(process.wait())
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+    def _input(self, end: WorkerEnd, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        try:
+            while process.poll() is None and not self._over.is_set():
+                for given in end.receive(BLOCK_SECONDS):
+                    if given.kind == "in" and given.data:
+                        process.stdin.write(given.data)
+                    elif given.kind == "in":
+                        process.stdin.close()
+                    elif given.kind == "resize":
+                        end.send(f"{given.rows}x{given.cols}\n".encode())
+        except (ChannelClosed, OSError):
+            process.kill()
+        finally:
+            process.stdin.close()
