@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ def main() -> int:
     if not installation.settings_file.exists():
         print("Nothing was started here.")
         return 0
+    os.environ.update(installation.saved())  # what was started is ended with the settings that it was started with
     try:
         with installation.held():
             bring_down(installation)
@@ -47,7 +49,7 @@ def _clear_host(installation: Installation) -> str:
     if engine.version_for_worker() is None:
         return "no Docker engine answers, so nothing runs"
     done = subprocess.run(
-        [*(host.as_root() or []), str(PYTHON), "-m", "workers.shutdown"],
+        [*(host.as_root() or []), str(PYTHON), "-B", "-m", "workers.shutdown"],
         cwd=ROOT,
         env=installation.environment(),
         capture_output=True,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import docker
@@ -22,17 +24,26 @@ SYSTEMD = Path("/run/systemd/system")
 
 
 def version() -> str | None:
-    """Version of the engine that `DOCKER_HOST` or the default socket leads to; None where none answers."""
+    """Version of the engine; None where none answers this user."""
     try:
-        client = docker.from_env(timeout=10)
+        with _client() as client:
+            return str(client.version()["Version"])
     except (DockerException, RequestException):
         return None
+
+
+def containers() -> int | None:
+    """How many containers run on the engine; None where none answers this user."""
     try:
-        return str(client.version()["Version"])
+        with _client() as client:
+            return len(client.containers.list(ignore_removed=True))
     except (DockerException, RequestException):
         return None
-    finally:
-        client.close()
+
+
+def version_for_worker() -> str | None:
+    """`version` as the worker will see it: as root, where this user becomes root for it."""
+    return version() or _as_root("version") or None
 
 
 def ensure(processes: Processes, log: Path) -> str:
@@ -40,9 +51,10 @@ def ensure(processes: Processes, log: Path) -> str:
     found = version_for_worker()
     if found:
         return f"{found}, runs already"
-    address = os.environ.get("DOCKER_HOST", "")
-    if address not in ("", "unix:///var/run/docker.sock"):
-        raise SetupError(f"No Docker engine answers at DOCKER_HOST={address}. Start it, or unset DOCKER_HOST.")
+    if _address() not in ("", "unix:///var/run/docker.sock"):
+        raise SetupError(
+            f"No Docker engine answers at {_address()}. Start it, or unset DCLOUD_DOCKER_HOST and DOCKER_HOST."
+        )
     root = host.as_root()
     if root is None:
         raise SetupError(
@@ -64,26 +76,33 @@ def is_ours(processes: Processes) -> bool:
 
 def stop(processes: Processes) -> str:
     """End an engine of ours, unless containers of somebody else run on it; says which."""
-    client = docker.from_env(timeout=30)
-    try:
-        others = len(client.containers.list())
-    except (DockerException, RequestException):
-        others = 0  # it answers nobody, so nobody loses anything
-    finally:
-        client.close()
+    others = containers()
+    if others is None:
+        others = int(_as_root("containers") or 0)  # where it answers nobody, nobody loses anything
     if others:
         return f"left running: {others} containers that are not DCloud's run on it"
     processes.stop(NAME, grace_seconds=60)
     return "ended"
 
 
-def version_for_worker() -> str | None:
-    """`version` as the worker will see it: as root, where this user becomes root for it."""
-    found = version()
+@contextmanager
+def _client() -> Iterator[docker.DockerClient]:
+    address = os.environ.get("DCLOUD_DOCKER_HOST")
+    client = docker.DockerClient(address, timeout=10) if address else docker.from_env(timeout=10)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _address() -> str:
+    return os.environ.get("DCLOUD_DOCKER_HOST") or os.environ.get("DOCKER_HOST", "")
+
+
+def _as_root(question: str) -> str:
+    """What root gets for an answer, where this user becomes root without a password; else empty."""
     root = host.as_root()
-    if found or not root:
-        return found
-    return host.output([*root, sys.executable, "-m", "deploy.engine"]) or None
+    return host.output([*root, sys.executable, "-B", "-m", "deploy.engine", question]) if root else ""
 
 
 def _packages() -> list[str]:
@@ -110,4 +129,4 @@ def _wait(log: Path) -> str:
 
 
 if __name__ == "__main__":
-    print(version() or "")
+    print({"version": version, "containers": containers}[sys.argv[1]]() or "")
