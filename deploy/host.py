@@ -55,11 +55,9 @@ def install(packages: Iterable[str], log: Path) -> None:
         return
     root = as_root()
     if root is None or program("apt-get") is None:
-        why = "this user may not" if root is None else "this machine has no apt-get"
-        raise SetupError(
-            f"{', '.join(names)} must be installed, and {why}. Install them "
-            f"(`sudo apt-get install {' '.join(names)}`), or run this as root."
-        )
+        why = "which this user may not do" if root is None else "and this machine has no apt-get"
+        command = f"sudo apt-get install {' '.join(names)}"
+        raise SetupError(f"{', '.join(names)} must be installed, {why}. Do it (`{command}`), or run this as root.")
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300", "-q"]
     run([*apt, "update"], log)
     run([*apt, "install", "-y", "--no-install-recommends", *names], log)
