@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.problems import Refused
 from common import contract, documents
@@ -21,7 +22,7 @@ def submitted_contract() -> Contract:
 
 def json_object() -> dict[str, Any]:
     """The JSON object in the body. Raises ContractError, Refused."""
-    body = documents.load(request.get_data(cache=False), "json")
+    body = documents.load(_read(), "json")
     if not isinstance(body, dict):
         raise ContractError([Problem("", "must be an object.")])
     return body
@@ -55,9 +56,20 @@ def _document() -> Any:
         files = list(request.files.values())
         if len(files) != 1:
             raise Refused(400, f"Upload one file with a contract; this form has {len(files)}.")
-        return documents.load(files[0].read(documents.MAX_BYTES + 1), _kind(files[0].mimetype, files[0].filename or ""))
+        return documents.load(_short(files[0].read()), _kind(files[0].mimetype, files[0].filename or ""))
     kind = _kind(request.mimetype, "")
-    return documents.load(request.get_data(cache=False), kind)
+    return documents.load(_read(), kind)
+
+
+def _read() -> bytes:
+    return _short(request.get_data(cache=False))
+
+
+def _short(body: bytes) -> bytes:
+    # the framework's own limit leaves room for the frame of an upload
+    if len(body) > documents.MAX_BYTES:
+        raise RequestEntityTooLarge
+    return body
 
 
 def _kind(media_type: str, file_name: str) -> str:

@@ -42,7 +42,7 @@ class Unreachable(DCloudError):
 
 
 class Client:
-    """A connection to one server with one token. Safe to share between threads."""
+    """A connection to one server with one token. Safe to share between threads; close it, or use it by `with`."""
 
     def __init__(self, url: str, token: str):
         self.url = url.rstrip("/")
@@ -52,6 +52,16 @@ class Client:
             timeout=TIMEOUT_SECONDS,
             trust_env=not _is_loopback(self.url),  # a proxy cannot reach this machine's own addresses
         )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def submit(self, contract: bytes, media_type: str = "application/json", key: str = "") -> Json:
         """Submit a contract. Repeats by itself what was lost on the way; `key` makes that hold across calls."""

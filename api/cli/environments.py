@@ -85,6 +85,8 @@ def rm(environment: str, yes: bool, json_: bool) -> None:
     """Delete ENV and all of its files."""
     client = connect()
     found = client.get(resolve(client, environment))
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("This deletes files and nobody is here to be asked. Add --yes.")
     if not yes:
         click.confirm(f"Delete {found['name']} ({found['id']}) and all of its files?", abort=True, err=True)
     _said(client.delete(found["id"]), json_)

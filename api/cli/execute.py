@@ -53,6 +53,7 @@ class _Session:
         self._code: int | None = None
         self._message = ""
         self._resized = False
+        self._reader_gone = False  # whoever read our output has closed it, as `head` does
 
     def run(self) -> int:
         """Until the command ends; its exit code."""
@@ -60,9 +61,11 @@ class _Session:
         try:
             self._type()
         except KeyboardInterrupt:
-            with contextlib.suppress(ApiError, Unreachable):
-                self._client.hang_up(self._channel)
+            self._hang_up()
             return INTERRUPTED
+        if self._reader_gone:
+            self._hang_up()
+            return 0
         if self._message:
             output.refusal(self._message)
         return LOST if self._code is None else self._code
@@ -85,7 +88,7 @@ class _Session:
         except (ApiError, Unreachable) as error:
             self._message = str(error)
         except BrokenPipeError:
-            self._code = 0
+            self._reader_gone = True
         os.write(self._wake_write, b"e")
 
     def _type(self) -> None:
@@ -103,6 +106,10 @@ class _Session:
                     sources = [self._wake_read]
             except (ApiError, Unreachable):
                 sources = [self._wake_read]  # it has ended, and the thread that prints knows why
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(ApiError, Unreachable):
+            self._client.hang_up(self._channel)
 
     def _send(self, data: bytes) -> bool:
         if data:

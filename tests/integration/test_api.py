@@ -148,7 +148,7 @@ BAD: list[tuple[str, bytes, str, int]] = [
     ("", b"a: &a [1]\nb: *a\n", "application/yaml", 422),
     ("", b"a: !!python/object/apply:os.system [id]\n", "application/yaml", 422),
     ("", b"a = 1\na = 2\n", "application/toml", 422),
-    ("", b"x" * 70_000, "application/json", 422),
+    ("", b"x" * 70_000, "application/json", 413),
     ("", b"x" * 90_000, "application/json", 413),
     ("", b"x" * 10_000_000, "application/json", 413),
     ("", b"a=b", "application/x-www-form-urlencoded", 415),

@@ -1,0 +1,342 @@
+"""The command `dcloud`, run as a user runs it, against the served API."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulated_host import SimulatedHost
+
+DCLOUD = str(Path(sys.executable).with_name("dcloud"))
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def environ(server: Any, token_of: Callable[..., str], tmp_path: Path) -> dict[str, str]:
+    """The environment of somebody with a token, and nothing else of ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DCLOUD_", "XDG_"))}
+    return kept | {"DCLOUD_API_URL": server.url, "DCLOUD_TOKEN": token_of("ada"), "HOME": str(tmp_path)}
+
+
+@pytest.fixture
+def dcloud(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`dcloud("ls", "--json")`, waiting for its end."""
+
+    def run(*arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [DCLOUD, *arguments],
+            input=stdin,
+            capture_output=True,
+            check=False,
+            text=True,
+            env=environ | env,
+            timeout=60,
+        )
+
+    return run
+
+
+def submit(dcloud: Any, name: str = "lab", **contract: Any) -> dict[str, Any]:
+    """Submit and wait for it to run."""
+    done = dcloud("submit", "-", "--watch", "--json", stdin=json.dumps({"env-name": name, **contract}))
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("example", ["data-science.json", "plain.toml"])
+def test_submit_and_watch_until_it_runs(dcloud: Any, host: SimulatedHost, example: str) -> None:
+    done = dcloud("submit", str(EXAMPLES / example), "--watch")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    percents = [int(line.split()[0]) for line in lines if " % " in line]
+    assert percents == sorted(percents)
+    assert {10, 60, 100} <= set(percents)
+    assert any("libraries: 60 of 60" in line for line in lines)
+    assert "runs on sim" in lines[-1]
+
+
+def test_a_failure_ends_with_1_and_says_why(dcloud: Any, host: SimulatedHost) -> None:
+    done = dcloud("submit", "-", "-w", stdin='{"env-name": "bad", "language": {"libraries": ["nosuchlib"]}}')
+    assert done.returncode == 1
+    assert "cannot be installed together" in done.stdout
+    assert "Because nosuchlib was not found" in done.stdout
+    assert "dcloud logs" in done.stdout
+    done = dcloud("submit", "-", "-w", "--json", stdin='{"language": {"libraries": ["nosuchlib"]}}')
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["state"] == "failed"
+    assert "nosuchlib was not found" in dcloud("logs", "bad").stdout
+
+
+def test_submit_alone_does_not_wait(dcloud: Any) -> None:
+    done = dcloud("submit", "-", "--name", "mine", stdin="env-name: theirs\n")
+    assert done.returncode == 0
+    env_id, name, state = done.stdout.split()
+    assert (len(env_id), name, state) == (15, "mine", "queued")
+
+
+def test_standard_input_in_each_format(dcloud: Any) -> None:
+    for text, arguments in (
+        ('{"env-name": "j"}', []),
+        ("env-name: y", []),
+        ('env-name = "t"', ["--format", "toml"]),
+    ):
+        done = dcloud("submit", "-", "--json", *arguments, stdin=text)
+        assert json.loads(done.stdout)["name"] in "jyt"
+
+
+def test_what_is_refused_is_listed_with_its_path(dcloud: Any, tmp_path: Path) -> None:
+    file = tmp_path / "c.json"
+    file.write_text('{"languag": 1, "resources": {"ram": "x"}, "env-name": "a\\u001b[31m"}')
+    for arguments in ([str(file)], [str(file), "--name", "x"]):
+        done = dcloud("submit", *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        lines = done.stderr.splitlines()
+        assert any(line.startswith("languag: ") for line in lines)
+        assert any(line.startswith("resources.ram: ") for line in lines)
+        assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code", "said"),
+    [
+        (["submit", "/nowhere/x.json"], "", 2, "cannot be read"),
+        (["submit", "-"], "", 2, "empty"),
+        (["submit", "-"], "{" * 200_000, 2, "larger than is accepted"),
+        (["submit", "-", "--name", "a b"], "{}", 2, "env-name: "),
+        (["submit"], "", 2, "Missing argument"),
+        (["frobnicate"], "", 2, "No such command"),
+        (["show", "nothing"], "", 3, "There is no environment"),
+        (["show", "0" * 15], "", 3, "There is no environment"),
+        (["logs", "0" * 15], "", 3, "There is no environment"),
+        (["rm", "-f", "0" * 15], "", 3, "There is no environment"),
+        (["exec", "0" * 15, "--", "ls"], "", 3, "There is no environment"),
+        (["ls", "--owner", "eve"], "", 4, "Only admins"),
+    ],
+)  # fmt: skip
+def test_exit_codes_of_what_cannot_be(dcloud: Any, arguments: list[str], stdin: str, code: int, said: str) -> None:
+    done = dcloud(*arguments, stdin=stdin)
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_exit_codes_of_who_and_where(dcloud: Any, tmp_path: Path) -> None:
+    def code(**env: str) -> tuple[int, str]:
+        done = dcloud("ls", **env)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stderr
+
+    assert code(DCLOUD_TOKEN="dc_u_x")[0] == 4
+    assert code(DCLOUD_API_URL="http://127.0.0.1:1") == (5, code(DCLOUD_API_URL="http://127.0.0.1:1")[1])
+    assert "cannot be reached" in code(DCLOUD_API_URL="http://127.0.0.1:1")[1]
+    assert "begins with http" in code(DCLOUD_API_URL="localhost")[1]
+    status, said = code(DCLOUD_TOKEN="", DCLOUD_VAR_DIR=str(tmp_path))
+    assert status == 2
+    assert "There is no token" in said
+
+
+def test_where_the_token_is_found(dcloud: Any, environ: dict[str, str], tmp_path: Path) -> None:
+    token = environ["DCLOUD_TOKEN"]
+    var = tmp_path / "var"
+    var.mkdir()
+    (var / "admin.token").write_text(f"{token}\n")
+    assert dcloud("ls", DCLOUD_TOKEN="", DCLOUD_VAR_DIR=str(var)).returncode == 0
+    config = tmp_path / ".config" / "dcloud"
+    config.mkdir(parents=True)
+    (config / "token").write_text("dc_u_x")  # comes first, and is wrong
+    assert dcloud("ls", DCLOUD_TOKEN="", DCLOUD_VAR_DIR=str(var)).returncode == 4
+    assert dcloud("ls", DCLOUD_VAR_DIR=str(var)).returncode == 0  # the variable comes before both
+
+
+def test_an_environment_by_id_by_its_beginning_and_by_name(dcloud: Any, host: SimulatedHost) -> None:
+    first, second = submit(dcloud, "one"), submit(dcloud, "two")
+    for word in (first["id"], "one"):
+        assert json.loads(dcloud("show", word, "--json").stdout)["id"] == first["id"]
+    common = "".join(a for n, a in enumerate(first["id"]) if second["id"].startswith(first["id"][: n + 1]))
+    assert json.loads(dcloud("show", second["id"][: len(common) + 1], "--json").stdout)["id"] == second["id"]
+    several = dcloud("show", common)
+    assert (several.returncode, "not one environment but 2" in several.stderr) == (2, True)
+
+    again = submit(dcloud, "one")
+    assert dcloud("show", "one").returncode == 2
+    assert dcloud("rm", "-f", first["id"]).returncode == 0
+    assert json.loads(dcloud("show", "one", "--json").stdout)["id"] == again["id"]  # those that are gone do not count
+
+
+def test_the_life_of_an_environment(dcloud: Any, host: SimulatedHost) -> None:
+    env_id = submit(dcloud, "lab")["id"]
+    shown = dcloud("show", "lab").stdout
+    assert "state        running (100 %)" in shown
+    assert "1 cores, 1.86 GiB RAM" in shown
+    assert dcloud("logs", "lab").stdout == "line 10\nline 40\nline 60\n"
+    assert dcloud("logs", "lab", "--follow", "--json").stdout == '"line 10"\n"line 40"\n"line 60"\n'
+    assert dcloud("logs", "lab", "--source", "container").stdout == "hello from the container\n"
+    head, row = dcloud("ls").stdout.splitlines()
+    assert head.split("\t")[:3] == ["ID", "NAME", "STATE"]
+    assert row.split("\t")[:5] == [env_id, "lab", "running", "100", "sim"]
+    assert json.loads(dcloud("ls", "--json").stdout)[0]["id"] == env_id
+
+    assert dcloud("stop", "lab").returncode == 0
+    wait_for(dcloud, env_id, "stopped")
+    assert dcloud("exec", "lab", "--", "ls").returncode == 2
+    assert dcloud("start", "lab", "--watch").returncode == 0
+    assert dcloud("rm", "lab").returncode == 2  # it asks, and nobody is there to answer
+    assert dcloud("rm", "lab", "--yes", "--json").returncode == 0
+    wait_for(dcloud, env_id, "deleted")
+    assert "There is none" in dcloud("ls").stdout
+    assert env_id in dcloud("ls", "--all").stdout
+    assert json.loads(dcloud("ls", "--state", "running", "--json").stdout) == []
+
+
+def wait_for(dcloud: Any, env_id: str, state: str) -> None:
+    for _ in range(40):
+        if json.loads(dcloud("show", env_id, "--json").stdout)["state"] == state:
+            return
+        time.sleep(0.1)
+    raise AssertionError(state)
+
+
+def test_hosts(dcloud: Any, host: SimulatedHost) -> None:
+    head, row = dcloud("hosts").stdout.splitlines()
+    assert head.startswith("HOST\tSTATE\tCPU FREE")
+    assert row.startswith("sim\tready\t8/8\t15.6 GiB/15.6 GiB\t")
+    assert json.loads(dcloud("hosts", "--json").stdout)[0]["name"] == "sim"
+
+
+def test_hosts_where_there_is_none(dcloud: Any) -> None:
+    assert "No worker" in dcloud("hosts").stdout
+
+
+def test_exec_carries_input_output_and_exit_code(dcloud: Any, host: SimulatedHost) -> None:
+    submit(dcloud, "lab")
+    assert dcloud("exec", "lab", "--", "sh", "-c", "echo out; exit 7").returncode == 7
+    done = dcloud("exec", "lab", "--", "sh", "-c", "cat; echo end", stdin="line\n" * 20_000)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "line\n" * 20_000 + "end\n"
+    done = dcloud("exec", "lab", "seq", "100000")
+    assert done.stdout == "".join(f"{n}\n" for n in range(1, 100_001))
+
+
+def test_exec_hangs_up_when_it_is_interrupted(environ: dict[str, str], dcloud: Any, host: SimulatedHost) -> None:
+    submit(dcloud, "lab")
+    with subprocess.Popen(
+        [DCLOUD, "exec", "lab", "--", "sh", "-c", "echo $$; exec sleep 100"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        inside = int(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    for _ in range(100):
+        if not Path(f"/proc/{inside}").exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError("the command inside still runs")
+
+
+class Terminal:
+    """A command on a terminal of its own."""
+
+    def __init__(self, arguments: list[str], env: dict[str, str], rows: int = 24, cols: int = 80):
+        self.main, side = pty.openpty()
+        self.seen = b""
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+        code = (
+            "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments], stdin=side, stdout=side, stderr=side,
+            env=env | {"TERM": "xterm-256color"}, start_new_session=True,
+        )  # fmt: skip
+        os.close(side)
+
+    def until(self, text: bytes, seconds: float = 15) -> bytes:
+        end = time.monotonic() + seconds
+        while text not in self.seen and time.monotonic() < end:
+            if select.select([self.main], [], [], 0.1)[0]:
+                try:
+                    self.seen += os.read(self.main, 65536)
+                except OSError:
+                    break
+        assert text in self.seen, self.seen
+        return self.seen
+
+    def type(self, text: bytes) -> None:
+        os.write(self.main, text)
+
+    def resize(self, rows: int, cols: int) -> None:
+        fcntl.ioctl(self.main, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+
+    def end(self) -> int:
+        code = self.process.wait(15)
+        os.close(self.main)
+        return code
+
+
+def test_exec_on_a_terminal_is_raw_and_follows_its_size(
+    environ: dict[str, str], dcloud: Any, host: SimulatedHost
+) -> None:
+    submit(dcloud, "lab")
+    terminal = Terminal(
+        [DCLOUD, "exec", "lab", "--", "sh", "-c", "echo ready; head -c 3 | od -An -tx1; exit 9"], environ
+    )
+    terminal.until(b"ready")
+    terminal.resize(40, 132)
+    terminal.until(b"40x132")
+    terminal.type(b"\x03\rx")  # neither ends the command nor becomes a newline here
+    terminal.until(b"03 0d 78")
+    assert terminal.end() == 9
+
+
+def test_the_bar_moves_on_a_terminal(environ: dict[str, str], host: SimulatedHost) -> None:
+    terminal = Terminal([DCLOUD, "submit", str(EXAMPLES / "plain.toml"), "--watch"], environ, cols=120)
+    seen = terminal.until(b"runs on sim").decode()
+    assert terminal.end() == 0
+    assert "100%" in seen
+    assert "━" in seen
+    assert "plain" in seen
+
+
+def test_tables_on_a_terminal(environ: dict[str, str], dcloud: Any, host: SimulatedHost) -> None:
+    submit(dcloud, "lab")
+    terminal = Terminal([DCLOUD, "ls"], environ, cols=120)
+    assert b"running" in terminal.until(b"ada")
+    assert terminal.end() == 0
+
+
+def test_doctor_ends_with_1_where_something_is_missing(dcloud: Any, redis_url: str, tmp_path: Path) -> None:
+    """This Redis is as it should be; a worker never ran."""
+    done = dcloud("doctor", "--json", DCLOUD_REDIS_URL=redis_url, DCLOUD_VAR_DIR=str(tmp_path / "var"))
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    assert checks["Redis"]["ok"] is True
+    assert checks["worker"]["ok"] is False
+    assert checks["worker"]["advice"]
+    assert done.returncode == 1
+
+
+def test_help_names_every_command(dcloud: Any) -> None:
+    text = dcloud("--help").stdout
+    for command in ("submit", "ls", "show", "logs", "exec", "stop", "start", "rm", "hosts", "doctor"):
+        assert f"  {command} " in text
+        assert dcloud(command, "--help").returncode == 0
+
+
+def test_a_reader_that_goes_away_is_no_error(dcloud: Any, environ: dict[str, str], host: SimulatedHost) -> None:
+    submit(dcloud, "lab")
+    command = f"{DCLOUD} exec lab -- seq 200000 | head -1; {DCLOUD} ls --json | head -1"
+    done = subprocess.run(["bash", "-c", command], env=environ, capture_output=True, check=False, text=True, timeout=60)
+    assert done.stdout == "1\n[\n"
+    assert done.stderr == ""
