@@ -23,6 +23,7 @@ TIMEOUT_SECONDS = 15.0
 QUIET_SECONDS = 40.0  # a live answer pings every 15 s; longer silence is a lost connection
 WAIT_SECONDS = 20
 PATIENCE_SECONDS = 60.0  # how long a watcher bears a server that cannot be reached
+INPUT_BYTES = 16 * 1024  # what the server takes at once
 OVER = ("failed", "deleted")
 
 Json = dict[str, Any]

@@ -6,7 +6,6 @@ library's output can neither forge another line nor drive somebody's terminal.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,12 +13,10 @@ from typing import Any, cast
 from redis import Redis
 
 from common.keys import Keys
+from common.lines import clean
 
 MAX_LINES = 5000
-MAX_LINE_CHARACTERS = 2000
 KEPT_SECONDS = 30 * 86400
-
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 
 
 @dataclass(frozen=True)
@@ -60,11 +57,3 @@ class BuildLog:
     def remove(self, env_id: str) -> None:
         """Forget the log."""
         self._redis.delete(self._keys.build_log(env_id))
-
-
-def clean(line: str) -> str:
-    """`line` without terminal sequences and control characters, cut at MAX_LINE_CHARACTERS."""
-    text = _ESCAPES.sub("", line.rstrip("\r\n"))
-    text = text.rpartition("\r")[2]  # a progress bar's last drawing is the one that counts
-    text = "".join(c if c == "\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return text if len(text) <= MAX_LINE_CHARACTERS else text[: MAX_LINE_CHARACTERS - 1] + "…"

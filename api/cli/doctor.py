@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from api.cli import output
-from common.buildlog import clean
+from common.lines import clean
 from common.settings import Settings
 
 _MARKS = {True: ("ok", "green"), False: ("missing", "red"), None: ("absent", "dim")}

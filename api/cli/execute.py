@@ -18,8 +18,7 @@ import click
 from api.cli import output
 from api.cli.connection import connect, resolve
 from api.cli.environments import environment
-from api.client import ApiError, Client, Unreachable
-from common.channel import CHUNK_BYTES
+from api.client import INPUT_BYTES, ApiError, Client, Unreachable
 
 INTERRUPTED = 130
 LOST = 5
@@ -102,7 +101,7 @@ class _Session:
                     self._resized = False
                     size = shutil.get_terminal_size()
                     self._client.resize(self._channel, size.lines, size.columns)
-                if sys.stdin.fileno() in ready and not self._send(os.read(sys.stdin.fileno(), CHUNK_BYTES)):
+                if sys.stdin.fileno() in ready and not self._send(os.read(sys.stdin.fileno(), INPUT_BYTES)):
                     sources = [self._wake_read]
             except (ApiError, Unreachable):
                 sources = [self._wake_read]  # it has ended, and the thread that prints knows why

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.buildlog import clean
 from common.errors import Problem
+from common.lines import clean
 from common.states import SENTENCES, Reason
 
 STYLES = {"running": "green", "failed": "red", "stopped": "dim", "deleted": "dim", "queued": "yellow"}

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from api.cli import output
 from api.client import Client, Json
-from common.buildlog import clean
+from common.lines import clean
 
 SETTLED = ("running", "stopped", "failed", "deleted")
 

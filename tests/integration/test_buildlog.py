@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 
-from common import buildlog
-from common.buildlog import BuildLog, clean
+from common import buildlog, lines
+from common.buildlog import BuildLog
 from common.keys import Keys
+from common.lines import clean
 
 
 @pytest.fixture
@@ -64,4 +65,4 @@ def test_a_line_can_neither_forge_another_nor_drive_a_terminal(line: str, cleane
 
 
 def test_a_long_line_is_cut() -> None:
-    assert len(clean("x" * 10**6)) == buildlog.MAX_LINE_CHARACTERS
+    assert len(clean("x" * 10**6)) == lines.MAX_CHARACTERS
