@@ -29,7 +29,8 @@ class Recipe:
     suite: str
     python: str  # as asked for, "3.11" or "3.11.2"
     image: str  # what a registry calls the nearest to it
-    packages: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()  # packages of the distribution that its Python needs
+    packages: tuple[str, ...] = ()  # packages that the contract asks for
     revision: int = REVISION
 
     @property
@@ -72,6 +73,7 @@ def recipe_for(contract: Contract) -> Recipe:
         suite=entry["suite"],
         python=python,
         image=entry["image"].replace("VERSION", python),
+        needs=tuple(entry.get("needs", ())),
         packages=contract.packages,
     )
 

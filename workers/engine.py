@@ -177,11 +177,22 @@ class Engine:
             except NotFound:
                 return None
 
+    def offered(self, reference: str) -> bool:
+        """Whether a registry has the image. Raises EngineError, within the registry's time where none answers."""
+        with translated():
+            try:
+                cast(Any, self._registry_api).inspect_distribution(reference)
+            except APIError as error:
+                if error.status_code in (401, 403, 404):  # it answers; not even that it exists may be known
+                    return False
+                raise
+        return True
+
     def pull(self, reference: str) -> Iterator[dict[str, Any]]:
-        """Pull an image; the registry's progress. Raises EngineError, within the registry's time where none answers."""
+        """Pull an image that is offered; the registry's progress. Raises EngineError."""
         repository, _, tag = reference.rpartition(":")
         with translated():
-            for said in self._registry_api.pull(repository, tag=tag, stream=True, decode=True):
+            for said in self._api.pull(repository, tag=tag, stream=True, decode=True):
                 if "error" in said:
                     raise EngineError(str(said["error"]))
                 yield said

@@ -6,6 +6,7 @@ what it says is written into the labels of the image that is kept.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -20,7 +21,7 @@ from common.settings import Settings
 from common.states import Reason
 from workers import mirror
 from workers.catalogue import Recipe, recipe_for
-from workers.engine import Engine, EngineError, EngineMissing
+from workers.engine import Engine, EngineError
 from workers.execution import Exec
 from workers.filelocks import held
 from workers.sources import Sources
@@ -119,20 +120,21 @@ class Images:
 
     def _pull(self, recipe: Recipe, progress: Progress, log: Callable[[str], None]) -> str:
         """Pull the image; its reference, or "" where no registry has it."""
-        absent = self.directory / "registry-absent"
+        registry = self.settings.registry.rstrip("/")
+        absent = self.directory / f"absent-{hashlib.sha256(registry.encode()).hexdigest()[:16]}"
         if absent.exists() and time.time() - absent.stat().st_mtime < ABSENT_SECONDS:
             return ""
-        reference = f"{self.settings.registry.rstrip('/')}/{recipe.image}".lstrip("/")
+        reference = f"{registry}/{recipe.image}".lstrip("/")
         layers: dict[str, tuple[int, int]] = {}
         try:
+            if not self.engine.offered(reference):
+                return ""
             for said in self.engine.pull(reference):
                 detail = said.get("progressDetail") or {}
                 if detail.get("total") and said.get("status") == "Downloading":
                     layers[said["id"]] = (detail["current"], detail["total"])
                 done, total = (sum(column) for column in zip(*layers.values(), strict=True)) if layers else (0, 1)
                 progress(0.9 * done / total, f"Pulling {recipe.image}")
-        except EngineMissing:
-            return ""
         except EngineError as error:
             log(f"No registry answers for {reference}: {error}")
             absent.parent.mkdir(parents=True, exist_ok=True)
@@ -147,8 +149,8 @@ class Images:
         scratch.mkdir(parents=True)
         try:
             archive = scratch / "root.tar"
-            mirror.build(recipe, archive, self.settings, lambda f, said: progress(0.8 * f, said), log)
-            pieces = _pieces(archive, lambda at: progress(0.8 + 0.15 * at, f"Importing {recipe.title}"))
+            mirror.build(recipe, scratch, archive, self.settings, lambda f, said: progress(0.8 * f, said), log)
+            pieces = _pieces(archive, lambda at: progress(0.8 + 0.14 * at, f"Importing {recipe.title}"))
             self.engine.load(pieces, raw)
         except EngineError as error:
             raise ProvisionError(

@@ -15,7 +15,7 @@ from common.settings import Settings
 from common.states import Reason
 from workers.catalogue import PACKAGES, Recipe, suites
 
-HOOKS = Path("/usr/share/mmdebstrap/hooks/merged-usr")
+HOOKS = Path("/usr/share/mmdebstrap/hooks/maybe-merged-usr")
 TARGETS = "$(CREATED_BY) $(REPO_URI) $(RELEASE) $(COMPONENT)"
 USUAL_PACKAGES = 95  # before apt has said how many there are
 
@@ -36,6 +36,7 @@ class _Steps:
 
     announced: int = 0
     done: int = 0
+    fraction: float = 0.0
     tail: list[str] = field(default_factory=list)
 
     def read(self, line: str) -> str | None:
@@ -45,18 +46,19 @@ class _Steps:
             self.announced += int(count[1])
         if step := _STEP.match(line):
             self.done += 1
+            # apt says how many there are twice, so the whole grows on the way; the bar does not go back
+            expected = 3 * max(self.announced, USUAL_PACKAGES)
+            self.fraction = max(self.fraction, min(1.0, self.done / expected))
             return "Downloading packages" if step[1].startswith("Get") else f"{step[1]} {step[2]}"
         return line[3:] if line.startswith("I: ") else None
 
-    @property
-    def fraction(self) -> float:
-        return min(1.0, self.done / (3 * max(self.announced, USUAL_PACKAGES)))
 
-
-def build(recipe: Recipe, archive: Path, settings: Settings, progress: Progress, log: Callable[[str], None]) -> None:
+def build(
+    recipe: Recipe, scratch: Path, archive: Path, settings: Settings, progress: Progress, log: Callable[[str], None]
+) -> None:
     """Write the root file system of `recipe` to `archive`, a tar file. Raises ProvisionError.
 
-    What `progress` or `log` raise ends the work and leaves nothing.
+    What `progress` or `log` raise ends the work. All that may be left then is files in `scratch`.
     """
     tool = shutil.which("mmdebstrap")
     if tool is None:
@@ -65,14 +67,16 @@ def build(recipe: Recipe, archive: Path, settings: Settings, progress: Progress,
             f"{recipe.title} must be made here, as no registry answers, but mmdebstrap is missing. "
             "Its operator can install it: apt-get install mmdebstrap",
         )
-    packages = ",".join(("python3", *PACKAGES, *recipe.packages))
-    command = [tool, "--verbose", "--variant=essential", "--format=tar", f"--include={packages}"]
+    packages = ",".join(("python3", *PACKAGES, *recipe.needs, *recipe.packages))
+    # It mounts what a root needs, and has children of many kinds. In name spaces of its own the mounts and
+    # the children go with the process, whatever ends it.
+    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", tool]
+    command += ["--verbose", "--variant=essential", "--format=tar", f"--include={packages}"]
     if HOOKS.is_dir():
         command.append(f"--hook-dir={HOOKS}")
     command += [f"--aptopt={option}" for option in _apt_options()]
     command += [recipe.suite, str(archive), *_mirrors(recipe, settings)]
     steps = _Steps()
-    # a group of its own, so that ending it ends the tools that it runs as well
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -80,8 +84,7 @@ def build(recipe: Recipe, archive: Path, settings: Settings, progress: Progress,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        process_group=0,
-        env={**os.environ, "LC_ALL": "C"},
+        env={**os.environ, "LC_ALL": "C", "TMPDIR": str(scratch)},
     )
     try:
         for line in process.stdout or ():
@@ -91,11 +94,9 @@ def build(recipe: Recipe, archive: Path, settings: Settings, progress: Progress,
                 progress(steps.fraction, said)
         if process.wait() != 0:
             raise _failed(recipe, steps.tail)
-    except BaseException:
-        _end(process)
-        archive.unlink(missing_ok=True)
-        raise
     finally:
+        process.kill()
+        process.wait()
         if process.stdout:
             process.stdout.close()
 
@@ -116,17 +117,6 @@ def _failed(recipe: Recipe, tail: list[str]) -> ProvisionError:
         "its operator can set DCLOUD_APT_MIRROR.",
         text,
     )
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """mmdebstrap removes its directory when it is told to end."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _mirrors(recipe: Recipe, settings: Settings) -> list[str]:

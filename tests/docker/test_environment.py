@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Lab, again
+from lab import Heard, Lab, again
 
 from common.environment import Job
 
@@ -96,15 +96,9 @@ def test_files_and_installed_libraries_survive_stop_and_start(lab: Lab) -> None:
     lab.run(job, "pip", "install", "--quiet", "toolz")
     lab.host.stop(job.id)
     assert [c for c in lab.host.containers() if c.env_id == job.id] == []
-    lab.host.start(again(job), _silent())
+    lab.host.start(again(job), Heard())
     assert lab.run(job, "cat", "/workspace/file", "/home/user/file") == (0, "mine\nmine\n")
     assert lab.python(job, "import six, toolz; print('both')") == "both"
-
-
-def _silent():  # type: ignore[no-untyped-def]
-    from conftest import Heard
-
-    return Heard()
 
 
 def hashes(tree: Path) -> dict[str, str]:

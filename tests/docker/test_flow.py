@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import Heard, Lab, again
+from lab import Heard, Lab, again
 
 from common.errors import NotFound, ProvisionError, StaleToken
 from common.settings import Settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Lab
+from lab import Lab
 
 MIB = 2**20
 
@@ -38,7 +38,6 @@ def test_tmp_counts_as_memory(lab: Lab) -> None:
 
 def test_a_fork_bomb_ends_at_its_own_wall(lab: Lab) -> None:
     bomb, other = lab.start(ram="256MiB"), lab.start()
-    lab.host.settings  # noqa: B018
     code, said = lab.run(
         bomb,
         "python",

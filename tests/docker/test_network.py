@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from conftest import Lab
+from lab import Lab
 
 from common.environment import Job
 

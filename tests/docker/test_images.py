@@ -1,0 +1,168 @@
+"""Base images: from a registry where one answers, from the package mirror where none does."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import docker
+import pytest
+from conftest import DATA
+from lab import Heard, Lab
+
+from common.environment import Job
+from common.errors import ProvisionError
+from common.settings import Settings
+from common.states import Phase, Reason
+from workers.catalogue import recipe_for
+from workers.provision import Host
+
+CONFIG = """
+version: 0.1
+storage: {{filesystem: {{rootdirectory: {root}}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+log: {{level: error}}
+"""
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real registry, empty, at an address of this machine."""
+    directory = tmp_path_factory.mktemp("registry")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    config = directory / "config.yml"
+    config.write_text(CONFIG.format(root=directory / "data", port=port))
+    with (directory / "log").open("wb") as log:
+        server = subprocess.Popen([registry_program(), "serve", str(config)], stdout=log, stderr=log)
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def registry_program() -> str:
+    """The distribution's registry, taken out of its package: installing it would start it as a service."""
+    found = shutil.which("docker-registry") or str(DATA / "tools/usr/bin/docker-registry")
+    if not Path(found).exists():
+        tools = DATA / "tools"
+        tools.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["apt-get", "download", "-q", "docker-registry"], cwd=tools, check=True, capture_output=True)
+        (package,) = tools.glob("docker-registry_*.deb")
+        subprocess.run(["dpkg", "-x", str(package), str(tools)], check=True)
+    return found
+
+
+@pytest.fixture
+def other_host(settings: Settings, tmp_path: Path) -> Iterator[Lab]:
+    """A lab whose host has settings of its own; a test replaces `lab.host`."""
+    lab = Lab(None)  # type: ignore[arg-type]
+    yield lab
+    lab.clear()
+    lab.host.builders.close()
+    lab.host.close()
+
+
+def with_python(job: Job, version: str) -> Job:
+    language = replace(job.contract.language, version=version)
+    return replace(job, contract=replace(job.contract, language=language))
+
+
+def forget(engine: docker.DockerClient, *tags: str) -> None:
+    for tag in tags:
+        if engine.images.list(tag):
+            engine.images.remove(tag, force=True)
+
+
+def test_an_image_is_pulled_where_a_registry_serves_it(
+    engine: docker.DockerClient, lab: Lab, other_host: Lab, settings: Settings, registry: str, tmp_path: Path
+) -> None:
+    usual = lab.start()
+    full = lab.python(usual, "import platform; print(platform.python_version())")
+    source = engine.images.get(lab.inspect(usual)["Config"]["Image"])
+    served = f"{registry}/python:{full}-slim-bookworm"
+    source.tag(served)
+    engine.images.push(f"{registry}/python", tag=f"{full}-slim-bookworm")
+    engine.images.remove(served)
+    other_host.host = Host(replace(settings, registry=registry, data_dir=tmp_path / "data", host_name="other"))
+    job = with_python(other_host.job("six"), full)
+    tag = recipe_for(job.contract).tag
+    forget(engine, tag)
+    heard = Heard()
+    try:
+        other_host.host.start(job, heard)
+        assert other_host.python(job, "import six; print(six.__name__)") == "six"
+        assert any(message.startswith("Pulling python:") for _, _, message in heard.phases)
+        assert not any("package mirror" in line for line in heard.lines)
+    finally:
+        other_host.clear()
+        other_host.host.builders.close()
+        forget(engine, tag, served)
+
+
+def test_a_registry_that_does_not_have_it_is_asked_again_and_one_that_is_away_is_not(
+    host: Host, settings: Settings, other_host: Lab, registry: str, tmp_path: Path
+) -> None:
+    other_host.host = Host(replace(settings, registry=registry, data_dir=tmp_path / "data"))
+    images = other_host.host.images
+    recipe = recipe_for(other_host.job().contract)
+    assert images._pull(replace(recipe, image="python:0.0-nowhere"), lambda *_: None, lambda _: None) == ""
+    assert list(images.directory.glob("absent-*")) == []
+
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        slow = replace(settings, registry=address, registry_timeout_seconds=1.0, data_dir=tmp_path / "data")
+        other_host.host.close()
+        other_host.host = Host(slow)
+        images = other_host.host.images
+        began = time.monotonic()
+        assert images._pull(recipe, lambda *_: None, said.append) == ""
+        assert time.monotonic() - began < 10
+        began = time.monotonic()
+        assert images._pull(recipe, lambda *_: None, said.append) == ""
+        assert time.monotonic() - began < 0.5
+    assert len(said) == 1
+    assert "No registry answers" in said[0]
+
+
+def test_packages_that_do_not_exist(lab: Lab) -> None:
+    job = lab.job()
+    job = replace(job, contract=replace(job.contract, packages=("no-such-package-anywhere",)))
+    with pytest.raises(ProvisionError, match="no package no-such-package-anywhere") as caught:
+        lab.host.start(job, Heard())
+    assert caught.value.reason == Reason.IMAGE_UNAVAILABLE
+    assert "E: Unable to locate package" in caught.value.detail
+
+
+def test_called_off_while_the_image_is_made(lab: Lab) -> None:
+    class Stop(Exception):
+        pass
+
+    class Impatient(Heard):
+        def phase(self, phase: Phase, fraction: float, message: str) -> None:
+            super().phase(phase, fraction, message)
+            if message.startswith("Unpacking"):
+                raise Stop
+
+    job = lab.job()
+    # a package set that no other test asks for, so that there is something to make
+    job = replace(job, contract=replace(job.contract, packages=("hello",)))
+    with pytest.raises(Stop):
+        lab.host.start(job, Impatient())
+    making = [path.name for path in lab.host.images.directory.iterdir() if path.name.startswith("making-")]
+    assert making == []
+    assert str(lab.host.images.directory) not in Path("/proc/self/mountinfo").read_text()
+    processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert f"/making-{recipe_for(job.contract).key}/" not in processes
