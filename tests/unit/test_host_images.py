@@ -58,10 +58,10 @@ def test_what_is_not_to_be_had_is_said_with_what_is(wanted: Contract, words: str
 
 KIN = frozenset({"bullseye", "bookworm", "trixie"})
 TARGETS = """\
+Packages http://vendor.lab/debian/ bookworm contrib
 Packages http://mirror.lab/debian/ bookworm main
 Packages http://mirror.lab/debian/ bookworm-updates main
 Packages http://mirror.lab/security/ bookworm-security main
-Packages http://mirror.lab/debian/ bookworm contrib
 Translations http://elsewhere.lab/debian/ bookworm main
 Packages https://tools.lab/ stable main
 """
