@@ -21,6 +21,7 @@ blueprint = Blueprint("logs", __name__)
 
 PAGE_LINES = 1000
 TAIL_LINES = 1000
+FOLLOW_SECONDS = 6 * 3600.0  # plain text has no ids to come back with, so it lives longer than an event stream
 LOOK_SECONDS = 0.5  # a line of the log is no event, so nothing wakes for it
 
 _MAKING = frozenset({State.QUEUED, State.CLAIMED, State.BUILDING, State.STARTING})
@@ -39,7 +40,7 @@ def logs(env_id: str) -> Response:
 
 
 def _build(parts: Services, env_id: str, after: str, follow: bool) -> Iterator[str]:
-    until = time.monotonic() + streams.LIFE_SECONDS
+    until = time.monotonic() + FOLLOW_SECONDS
     while True:
         making = follow and _is_making(parts, env_id)  # asked before reading, so that the last lines are read too
         while lines := _lines(parts, env_id, after):
@@ -68,7 +69,7 @@ def _container(found: Environment) -> Response:
 
 
 def _output(end: ClientEnd) -> Iterator[bytes]:
-    after, until = "0", time.monotonic() + streams.LIFE_SECONDS
+    after, until = "0", time.monotonic() + FOLLOW_SECONDS
     try:
         while time.monotonic() < until:
             for output in end.read(after):
