@@ -41,7 +41,25 @@ def left_behind(before: set[str]) -> list[str]:
 
 def others() -> bool:
     """Whether another test run is under way on this machine: what it makes cannot be told from what we leave."""
-    return any(run != os.environ[RUN] for _, run in _marked())
+    ours = {os.getpid(), *_ancestors(os.getpid())}
+    runs = {int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit() and _is_pytest(folder)}
+    return bool(runs - ours) or any(run != os.environ[RUN] for _, run in _marked())
+
+
+def _is_pytest(folder: Path) -> bool:
+    words = _command(int(folder.name)).split()[:4]
+    return any(word == "pytest" or word.endswith("/pytest") for word in words)
+
+
+def _ancestors(pid: int) -> list[int]:
+    found = []
+    while pid > 1:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+        found.append(pid)
+    return found
 
 
 def _engine() -> set[str]:
