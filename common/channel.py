@@ -215,7 +215,6 @@ class WorkerEnd:
 
     def _check_client(self) -> None:
         if not self._redis.exists(self._in):
-            self._redis.delete(self._out)
             raise ChannelClosed("The client has gone.")
 
 

@@ -64,5 +64,10 @@ def test_a_line_can_neither_forge_another_nor_drive_a_terminal(line: str, cleane
     assert clean(line) == cleaned
 
 
+def test_what_is_kept_is_clean(log: BuildLog) -> None:
+    log.append("e", ["\x1b[31mred\n", "x" * 10**5])
+    assert [len(line.text) for line in log.read("e")] == [3, lines.MAX_CHARACTERS]
+
+
 def test_a_long_line_is_cut() -> None:
     assert len(clean("x" * 10**6)) == lines.MAX_CHARACTERS

@@ -167,7 +167,7 @@ def test_a_client_that_hangs_up_is_noticed_by_the_worker(ends: tuple[ClientEnd, 
     assert redis.keys() == []
 
 
-def test_a_client_that_hangs_up_frees_a_worker_that_waits_for_it(ends: tuple[ClientEnd, WorkerEnd]) -> None:
+def test_a_client_that_died_frees_a_worker_that_waits_for_it(ends: tuple[ClientEnd, WorkerEnd], redis: Redis) -> None:
     client, worker = ends
     freed = threading.Event()
 
@@ -179,7 +179,7 @@ def test_a_client_that_hangs_up_frees_a_worker_that_waits_for_it(ends: tuple[Cli
     thread = threading.Thread(target=work)
     thread.start()
     time.sleep(0.3)
-    client.close()
+    redis.delete(KEYS.channel_in(client.channel))  # as it is when the client has been silent for a minute
     assert freed.wait(5)
     thread.join()
 
