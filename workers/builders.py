@@ -17,7 +17,7 @@ from pathlib import Path
 import uv
 
 from common.settings import Settings
-from workers.engine import BUILDER, HOST, PREFIX, Engine, EngineError
+from workers.engine import BUILDER, HOST, PREFIX, Engine, EngineError, EngineMissing
 from workers.execution import Exec
 from workers.images import BaseImage
 from workers.network import Network
@@ -112,7 +112,9 @@ class Builders:
 
         Raises EngineError.
         """
-        container_id = self._take(base) or self._make(base)
+        container_id = self._take(base)
+        if container_id is None or not self._runs(container_id):
+            container_id = self._make(base)
         try:
             yield Builder(self.engine, container_id)
         except BaseException:
@@ -136,6 +138,13 @@ class Builders:
                     self._idle.remove(entry)
                     return entry[1]
         return None
+
+    def _runs(self, container_id: str) -> bool:
+        """Somebody may have removed it meanwhile, or the engine was restarted."""
+        try:
+            return bool(self.engine.inspect(container_id)["State"]["Running"])
+        except EngineMissing:
+            return False
 
     def _make(self, base: BaseImage) -> str:
         self.prepare_store()

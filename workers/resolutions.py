@@ -22,6 +22,7 @@ from workers.images import BaseImage
 
 FLAGS = ("--generate-hashes", "--only-binary", ":all:", "--no-header", "--no-annotate")
 EXPLANATION_CHARACTERS = 2000
+NO_SOLUTION = "error: No solution found when resolving dependencies"
 
 _UNRESOLVABLE = ("No solution found", "was not found in the package registry", "not found in the provided package")
 
@@ -115,11 +116,13 @@ def unresolved(text: str) -> ProvisionError:
 
 
 def explanation(text: str) -> str:
-    """uv's words without the lines that it draws around them."""
-    lines = [re.sub(r"^[\s×╰─▶├│]+", "", line).strip() for line in text.splitlines()]
-    joined = re.sub(r"\s+", " ", " ".join(line for line in lines if line))
-    joined = joined.replace("No solution found when resolving dependencies: ", "")
-    return joined if len(joined) <= EXPLANATION_CHARACTERS else joined[: EXPLANATION_CHARACTERS - 1] + "…"
+    """uv's words in one line: causes and hints, without the headline where it has causes."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if any(line.startswith("cause: ") for line in lines):
+        lines = [line for line in lines if line != NO_SOLUTION]
+    words = " ".join(re.sub(r"^(error|cause): ", "", line) for line in lines)
+    words = re.sub(r"\bhint: ", "Hint: ", words)
+    return words if len(words) <= EXPLANATION_CHARACTERS else words[: EXPLANATION_CHARACTERS - 1] + "…"
 
 
 def _read(path: Path) -> str:

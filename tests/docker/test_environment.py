@@ -43,6 +43,9 @@ def test_the_root_cannot_be_written(shared_lab: Lab, job: Job) -> None:
         code, said = shared_lab.run(job, "touch", path)
         assert code != 0, path
         assert "Read-only file system" in said or "Permission denied" in said
+    mounts = shared_lab.run(job, "cat", "/proc/self/mounts")[1].splitlines()
+    (root,) = [line.split() for line in mounts if line.split()[1] == "/"]
+    assert "ro" in root[3].split(",")
 
 
 def test_limits_as_the_kernel_has_them(shared_lab: Lab, job: Job) -> None:
@@ -95,10 +98,14 @@ def test_files_and_installed_libraries_survive_stop_and_start(lab: Lab) -> None:
     lab.run(job, "sh", "-c", "echo mine > /workspace/file; echo mine > ~/file")
     lab.run(job, "pip", "install", "--quiet", "toolz")
     lab.host.stop(job.id)
+    for path in lab.host.resolutions.directory.iterdir():
+        path.write_text("what the libraries would be today")
     assert [c for c in lab.host.containers() if c.env_id == job.id] == []
     lab.host.start(again(job), Heard())
     assert lab.run(job, "cat", "/workspace/file", "/home/user/file") == (0, "mine\nmine\n")
     assert lab.python(job, "import six, toolz; print('both')") == "both"
+    for path in lab.host.resolutions.directory.iterdir():
+        path.unlink()
 
 
 def hashes(tree: Path) -> dict[str, str]:

@@ -105,8 +105,7 @@ def test_libraries_that_cannot_be_together(lab: Lab) -> None:
     with pytest.raises(ProvisionError) as caught:
         lab.host.start(lab.job("numpy<2", "numpy>=2"), Heard())
     assert caught.value.reason == Reason.LIBRARIES_UNRESOLVABLE
-    assert "numpy" in str(caught.value)
-    assert "╰" not in str(caught.value)
+    assert str(caught.value).startswith("Because you require numpy<2 and numpy>=2")
 
 
 def test_a_python_that_the_system_does_not_have(lab: Lab) -> None:
@@ -176,12 +175,14 @@ def test_a_tree_without_a_seal_is_made_again(lab: Lab) -> None:
 @pytest.mark.parametrize("word", ["Resolving", "Making the storage", "starting"])
 def test_called_off_in_the_middle(lab: Lab, word: str) -> None:
     job = lab.job("six", "certifi")
+    lab.host.builders.close()
     if word == "Resolving":
         for path in lab.host.resolutions.directory.iterdir():
             path.unlink()
     with pytest.raises(StaleToken):
         lab.host.start(job, CalledOff(word))
-    lab.host.builders.close()  # those that wait for more work; there is no other
+    if word != "Resolving":
+        lab.host.builders.close()  # those that did their work wait for more
     assert lab.host.engine.containers(BUILDER) == []
     assert [c for c in lab.host.containers() if c.env_id == job.id] == []
     lab.host.remove(job.id)

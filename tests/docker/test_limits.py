@@ -37,7 +37,7 @@ def test_tmp_counts_as_memory(lab: Lab) -> None:
 
 
 def test_a_fork_bomb_ends_at_its_own_wall(lab: Lab) -> None:
-    bomb, other = lab.start(ram="256MiB"), lab.start()
+    bomb, other = lab.start(ram="4GiB"), lab.start()
     code, said = lab.run(
         bomb,
         "python",
@@ -55,7 +55,8 @@ except BlockingIOError:
     print('refused after', made)
 """,
     )
-    assert "refused after" in said or code == 137, said
+    assert code == 0, said
+    assert 0 < int(said.split("refused after ")[1]) < 1024
     assert lab.run(other, "echo", "alive") == (0, "alive\n")
     lab.host.stop(bomb.id, 1)
 

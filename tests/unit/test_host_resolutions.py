@@ -15,9 +15,10 @@ torch==2.13.0+cpu ; python_version >= "3.8" \\
     --hash=sha256:aa
 """
 CONFLICT = """\
-  × No solution found when resolving dependencies:
-  ╰─▶ Because you require numpy<2 and numpy>=2, we can conclude that your
-      requirements are unsatisfiable.
+error: No solution found when resolving dependencies
+  cause: Because you require numpy<2 and numpy>=2, we can conclude that your requirements are unsatisfiable.
+
+hint: You could ask for less.
 """
 
 
@@ -32,7 +33,8 @@ def test_pip_is_always_wanted() -> None:
 
 def test_an_explanation_in_one_line() -> None:
     assert explanation(CONFLICT) == (
-        "Because you require numpy<2 and numpy>=2, we can conclude that your requirements are unsatisfiable."
+        "Because you require numpy<2 and numpy>=2, we can conclude that your requirements are unsatisfiable. "
+        "Hint: You could ask for less."
     )
 
 
