@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,12 +100,11 @@ class Server:
     log: Path
 
 
-@pytest.fixture(scope="session")
-def served(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    port = free_port()
-    log = tmp_path_factory.mktemp("api") / "api.log"
-    env = {**os.environ, "DCLOUD_REDIS_URL": redis_server.url, "DCLOUD_API_BIND": f"127.0.0.1:{port}"}
-    with log.open("wb") as output:
+@contextmanager
+def serving(redis_url: str, port: int, log: Path) -> Iterator[Server]:
+    """A served API on this port until the end of the block."""
+    env = {**os.environ, "DCLOUD_REDIS_URL": redis_url, "DCLOUD_API_BIND": f"127.0.0.1:{port}"}
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [Path(sys.executable).with_name("gunicorn"), "-c", "deploy/gunicorn_conf.py", "api:create_app()"],
             cwd=ROOT, env=env, stdout=output, stderr=output, start_new_session=True,
@@ -114,8 +114,15 @@ def served(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
         _wait_until_it_answers(url, process, log)
         yield Server(url, process, log)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def served(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(redis_server.url, free_port(), tmp_path_factory.mktemp("api") / "api.log") as found:
+        yield found
 
 
 @pytest.fixture

@@ -83,14 +83,14 @@ class _Bar:
 
 class _Lines:
     def __init__(self, found: Json):
-        self._last = ""
+        self._last = ("", -1)
         output.line(f"{found['id']}  {found['name']}")
 
     def show(self, event: Json) -> None:
-        text = f"{event['progress']:3d} %  {_what(event)}"
-        if text != self._last:
-            output.line(text)
-        self._last = text
+        step = (event["phase"] or event["state"], event["progress"])
+        if step != self._last:  # what changes within one percent is for a bar
+            output.line(f"{event['progress']:3d} %  {_what(event)}")
+        self._last = step
 
     def __enter__(self) -> _Lines:
         return self

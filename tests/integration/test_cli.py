@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_fixtures import serving
 from simulated_host import SimulatedHost
+
+from deploy.redis_server import free_port
 
 DCLOUD = str(Path(sys.executable).with_name("dcloud"))
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -218,6 +221,33 @@ def test_hosts(dcloud: Any, host: SimulatedHost) -> None:
 
 def test_hosts_where_there_is_none(dcloud: Any) -> None:
     assert "No worker" in dcloud("hosts").stdout
+
+
+def test_a_watch_outlives_a_kill_of_the_api(
+    environ: dict[str, str], redis_url: str, host: SimulatedHost, tmp_path: Path
+) -> None:
+    port, log = free_port(), tmp_path / "api.log"
+    env = environ | {"DCLOUD_API_URL": f"http://127.0.0.1:{port}"}
+    contract = tmp_path / "slow.json"
+    contract.write_text('{"language": {"libraries": ["slow"]}}')
+    with serving(redis_url, port, log) as first:
+        watching = subprocess.Popen(
+            [DCLOUD, "submit", str(contract), "--watch"], env=env, stdout=subprocess.PIPE, text=True
+        )
+        assert watching.stdout is not None
+        lines = []
+        while not any("60 %" in line for line in lines):
+            lines.append(watching.stdout.readline())
+        os.killpg(first.process.pid, signal.SIGKILL)
+    host.go_on.set()
+    time.sleep(1)
+    with serving(redis_url, port, log):
+        rest = watching.stdout.read().splitlines()
+        assert watching.wait(20) == 0
+        watching.stdout.close()
+    percents = [int(line.split()[0]) for line in [*lines, *rest] if " % " in line]
+    assert percents == sorted(set(percents), key=percents.index)  # none twice
+    assert [percent for percent in percents if percent >= 60] == [60, 90, 100]  # none missed
 
 
 def test_exec_carries_input_output_and_exit_code(dcloud: Any, host: SimulatedHost) -> None:
