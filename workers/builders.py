@@ -57,6 +57,7 @@ class Builder:
         reader = threading.Thread(target=_read, args=(running, lines), daemon=True)
         reader.start()
         try:
+            tick()
             while True:
                 try:
                     said = lines.get(timeout=TICK_SECONDS)

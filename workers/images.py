@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -145,7 +145,7 @@ class Images:
 
     def _bootstrap(self, recipe: Recipe, raw: str, progress: Progress, log: Callable[[str], None]) -> None:
         scratch = self.directory / f"making-{recipe.key}"
-        shutil.rmtree(scratch, ignore_errors=True)  # of a build that was killed; the lock is ours
+        _clear(scratch)  # of a build that was killed; the lock is ours
         scratch.mkdir(parents=True)
         try:
             archive = scratch / "root.tar"
@@ -157,7 +157,7 @@ class Images:
                 Reason.IMAGE_UNAVAILABLE, "The engine could not import the base image.", str(error)
             ) from error
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            _clear(scratch)
 
     def _prepare(self, recipe: Recipe, source: str) -> None:
         """Make the image that is kept out of `source`."""
@@ -213,6 +213,11 @@ class Images:
         if failed:
             raise EngineError(f"{command[0]} failed: {output[-2000:]}")
         return output
+
+
+def _clear(scratch: Path) -> None:
+    """Delete what a maker left, and never follow a mount that it may have made there."""
+    subprocess.run(["rm", "--recursive", "--force", "--one-file-system", str(scratch)], check=False, timeout=600)
 
 
 def _pieces(archive: Path, at: Callable[[float], None]) -> Iterator[bytes]:

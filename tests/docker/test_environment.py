@@ -98,14 +98,24 @@ def test_files_and_installed_libraries_survive_stop_and_start(lab: Lab) -> None:
     lab.run(job, "sh", "-c", "echo mine > /workspace/file; echo mine > ~/file")
     lab.run(job, "pip", "install", "--quiet", "toolz")
     lab.host.stop(job.id)
-    for path in lab.host.resolutions.directory.iterdir():
-        path.write_text("what the libraries would be today")
     assert [c for c in lab.host.containers() if c.env_id == job.id] == []
     lab.host.start(again(job), Heard())
     assert lab.run(job, "cat", "/workspace/file", "/home/user/file") == (0, "mine\nmine\n")
     assert lab.python(job, "import six, toolz; print('both')") == "both"
-    for path in lab.host.resolutions.directory.iterdir():
-        path.unlink()
+
+
+def test_a_restart_keeps_the_versions_that_it_was_made_with(lab: Lab) -> None:
+    job = lab.start("six")
+    lab.host.stop(job.id)
+    answers = {path: path.read_text() for path in lab.host.resolutions.directory.iterdir()}
+    try:
+        for path in answers:
+            path.write_text("what the libraries would be today")
+        lab.host.start(again(job), Heard())
+        assert lab.python(job, "import six; print(six.__name__)") == "six"
+    finally:
+        for path, text in answers.items():
+            path.write_text(text)
 
 
 def hashes(tree: Path) -> dict[str, str]:

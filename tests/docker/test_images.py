@@ -153,7 +153,7 @@ def test_called_off_while_the_image_is_made(lab: Lab) -> None:
     class Impatient(Heard):
         def phase(self, phase: Phase, fraction: float, message: str) -> None:
             super().phase(phase, fraction, message)
-            if message.startswith("Unpacking"):
+            if message.startswith("Setting up"):
                 raise Stop
 
     job = lab.job()
