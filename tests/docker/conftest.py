@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from lab import Lab
+from lab import DATA, Lab
 
 from common.settings import Settings
 from workers.provision import Host
-
-DATA = Path(os.environ.get("DCLOUD_TEST_DATA") or Path(__file__).parents[2] / "var" / "test-data").resolve()
 
 
 @pytest.fixture(scope="session")

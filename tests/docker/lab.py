@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from common.contract import parse
 from common.environment import Job
 from common.states import Phase
 from workers.provision import Host
+
+DATA = Path(os.environ.get("DCLOUD_TEST_DATA") or Path(__file__).parents[2] / "var" / "test-data").resolve()
 
 
 @dataclass

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from conftest import DATA
-from lab import Heard, Lab
+from lab import DATA, Heard, Lab
 
 from common.environment import Job
 from common.errors import ProvisionError
