@@ -1,4 +1,4 @@
-"""Every Redis key, by name. `ledger.lua` builds the same names; its header says what each holds."""
+"""Every Redis key, by name. `ledger_lua/` builds the same names; its header says what each holds."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ class Keys:
 
     prefix: str
 
-    # the ledger's own: written by ledger.lua alone
+    # the ledger's own: written by ledger_lua/ alone
     def environment(self, env_id: str) -> str:
         return f"{self.prefix}:env:{env_id}"
+
+    def contract(self, env_id: str) -> str:
+        return f"{self.prefix}:contract:{env_id}"
 
     def events(self, env_id: str) -> str:
         return f"{self.prefix}:events:{env_id}"
@@ -30,8 +33,8 @@ class Keys:
     def allocations(self, host: str) -> str:
         return f"{self.prefix}:allocs:{host}"
 
-    def todo(self, host: str) -> str:
-        return f"{self.prefix}:todo:{host}"
+    def ledger(self) -> str:
+        return f"{self.prefix}:ledger"
 
     def wake(self, host: str) -> str:
         return f"{self.prefix}:wake:{host}"

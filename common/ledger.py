@@ -1,4 +1,4 @@
-"""The ledger's only caller: one method a function of `ledger.lua`, with errors of our own tree.
+"""The ledger's only caller: one method a function of `ledger_lua/`, with errors of our own tree.
 
 Every call is safe to repeat. The functions know a repeated request by its id, because redis-py sends
 a command again by itself when the reply was lost.
@@ -9,89 +9,42 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import redis
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
 
+from common.connection import client_of, translated
 from common.contract import Contract, Resources
 from common.environment import Environment, Event, Job
-from common.errors import (
-    Conflict,
-    DCloudError,
-    Fenced,
-    HostTaken,
-    IllegalTransition,
-    LedgerError,
-    NeverFits,
-    NotFound,
-    RedisUnavailable,
-    StaleToken,
-)
-from common.inventory import Gpu, Host, Inventory
+from common.errors import NotFound, RedisUnavailable
+from common.inventory import Host, Inventory
 from common.keys import Keys
+from common.records import (
+    Difference,
+    Quota,
+    cost,
+    environment_of,
+    event_of,
+    host_of,
+    job_of,
+    merged,
+    shape,
+)
 from common.settings import Settings
 from common.states import Phase, Reason, State
 
-_ERRORS: dict[str, type[DCloudError]] = {
-    "NOTFOUND": NotFound,
-    "ILLEGAL": IllegalTransition,
-    "STALE": StaleToken,
-    "FENCED": Fenced,
-    "TAKEN": HostTaken,
-    "CONFLICT": Conflict,
-    "BADARG": LedgerError,
-    "NEVER": NeverFits,
-}
+__all__ = ["Difference", "Ledger", "Quota", "client_of", "cost", "event_of", "new_request", "shape"]
 
-
-@dataclass(frozen=True)
-class Quota:
-    """What an owner's environments may hold together; None is no limit."""
-
-    environments: int | None = None
-    cpu_milli: int | None = None
-    ram_mib: int | None = None
-    gpus: int | None = None
-    storage_mib: int | None = None
-
-    def text(self) -> str:
-        """As the ledger writes it."""
-        return "|".join("" if amount is None else str(amount) for amount in astuple(self))
-
-    @classmethod
-    def of(cls, text: str) -> Quota:
-        """The quota that `text` wrote."""
-        return cls(*(int(part) if part else None for part in text.split("|"))) if text else cls()
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Where a host's containers and its allocations disagree; ids of environments."""
-
-    orphans: tuple[str, ...]  # containers without an allocation here
-    missing: tuple[str, ...]  # environments that should run, without a running container
-    making: tuple[str, ...]  # environments that some thread of the host should be working on
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except redis.ResponseError as error:
-        word, _, text = str(error).partition(" ")
-        kind = _ERRORS.get(word)
-        if kind is not None:
-            raise kind(text) from None
-        raise RedisUnavailable(f"Redis refuses to work: {error}") from error
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise RedisUnavailable(f"Redis does not answer: {error}") from error
+# The files of the library, in the order in which they build on each other.
+PARTS = (
+    "keys", "tools", "shapes", "records", "owners", "queue", "rooms", "hosts", "allocations", "reservations", "claim",
+    "host_calls", "client_calls", "membership", "explain", "functions",
+)  # fmt: skip
+EXPLAIN_HOSTS = 100  # that one call looks at, so that none holds up Redis for long
 
 
 class Ledger:
@@ -109,15 +62,18 @@ class Ledger:
         ledger = cls(client_of(settings.redis_url), settings.key_prefix)
         ledger.check()
         ledger.load()
+        ledger.configure(keep_seconds=settings.environment_ttl_seconds)
         return ledger
 
     def check(self) -> None:
         """Raises RedisUnavailable where this Redis cannot keep the ledger's promises."""
-        with _translated():
+        with translated():
             info = self.redis.info()
         version = str(info.get("valkey_version") or info["redis_version"])
         if int(version.partition(".")[0]) < 7:
             raise RedisUnavailable(f"Redis {version} has no functions. Use Redis 7.0 or later, or Valkey 8 or later.")
+        if info.get("redis_mode") == "cluster" or info.get("server_mode") == "cluster":
+            raise RedisUnavailable("This Redis is a cluster. The ledger needs a single primary; replicas are fine.")
         policy = info.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             raise RedisUnavailable(
@@ -127,9 +83,34 @@ class Ledger:
             raise RedisUnavailable("This Redis is a read-only replica. Point DCLOUD_REDIS_URL at its primary.")
 
     def load(self) -> None:
-        """Load the functions of this version beside those of others."""
-        with _translated():
-            self.redis.function_load(self._code, replace=True)
+        """Load the functions of this version beside those of others, where they are not there yet."""
+        with translated():
+            if not self.redis.function_list(library=self.library):
+                self.redis.function_load(self._code, replace=True)
+
+    def configure(
+        self,
+        *,
+        starve_seconds: float | None = None,
+        defer_seconds: float | None = None,
+        keep_seconds: float | None = None,
+        give_up_seconds: float | None = None,
+    ) -> None:
+        """Change, for everyone, how long
+
+        - a head waits until a host drains for it (600),
+        - a host leaves an environment to one that suits it better (5),
+        - the record of what ended is kept (604800),
+        - a lost host keeps its environments before they fail (for ever).
+        """
+        given = {
+            "starve_ms": starve_seconds,
+            "defer_ms": defer_seconds,
+            "keep_ms": keep_seconds,
+            "give_up_ms": give_up_seconds,
+        }
+        flat = [part for name, seconds in given.items() if seconds is not None for part in (name, int(seconds * 1000))]
+        self._call("configure", *flat)
 
     # for clients
 
@@ -149,12 +130,9 @@ class Ledger:
 
     def get(self, env_id: str) -> Environment:
         """Raises NotFound."""
-        with _translated():
-            record = cast(dict[str, str], self.redis.hgetall(self.keys.environment(env_id)))
-        if not record:
-            raise NotFound(f"There is no environment {env_id}.")
+        record, contract = self._record(env_id)
         position = self._call("position", env_id, read=True) if record["state"] == State.QUEUED else 0
-        return _environment(env_id, record, cast(int, position))
+        return environment_of(env_id, record, contract, cast(int, position))
 
     def environments(
         self, owner: str | None = None, states: Collection[State] = (), limit: int = 50, cursor: str = ""
@@ -163,18 +141,20 @@ class Ledger:
         found: list[Environment] = []
         index, upper = self.keys.environments(owner), f"({cursor}" if cursor else "+"
         while True:
-            with _translated():
+            with translated():
                 ids = cast(list[str], self.redis.zrevrangebylex(index, upper, "-", start=0, num=limit + 1))
                 pipe = self.redis.pipeline(transaction=False)
                 for env_id in ids:
                     pipe.hgetall(self.keys.environment(env_id))
-                records = pipe.execute()
-            for env_id, record in zip(ids, records, strict=True):
+                    pipe.get(self.keys.contract(env_id))
+                replies = iter(pipe.execute())
+            for env_id in ids:
+                record, contract = next(replies), next(replies)
                 if not record or (states and record["state"] not in states):
                     continue
                 if len(found) == limit:
                     return found, found[-1].id
-                found.append(_environment(env_id, record, 0))
+                found.append(environment_of(env_id, record, contract, 0))
             if len(ids) <= limit:
                 return found, ""
             upper = f"({ids[-1]}"
@@ -196,13 +176,14 @@ class Ledger:
 
     def explain(self, env_id: str) -> dict[str, Any]:
         """Why an environment waits and until when: `verdict` now, wait or never; `position`; `parked`, the quotas
-        it is over; `estimate` in ms since the epoch; per host what is short, who holds it, `free_at`. Raises NotFound.
+        it is over; `estimate` in ms since the epoch; per host what is short, who holds it, `free_at`; where it is
+        never, `nearest`, what one host could hold. Raises NotFound.
         """
-        return cast(dict[str, Any], json.loads(self._call("explain", env_id, "", "", read=True)))
+        return self._explained(env_id, "", "")
 
     def judge(self, owner: str, wanted: Resources) -> dict[str, Any]:
         """`explain` for a need that nobody submitted yet."""
-        return cast(dict[str, Any], json.loads(self._call("explain", "", shape(wanted), owner, read=True)))
+        return self._explained("", shape(wanted), owner)
 
     def set_quota(self, owner: str, quota: Quota | None) -> None:
         """Limit what an owner's environments hold together; owner "*" is everyone without a quota of their own."""
@@ -210,30 +191,32 @@ class Ledger:
 
     def quota(self, owner: str) -> tuple[Quota, Quota]:
         """An owner's limits and what of them is used."""
-        with _translated():
+        with translated():
             fields = [f"q:{owner}", "q:*", f"u:{owner}"]
-            own, default, used = cast(list[str | None], self.redis.hmget(f"{self.keys.prefix}:owners", fields))
+            own, default, used = cast(list[str | None], self.redis.hmget(self.keys.ledger(), fields))
         return Quota.of(own or default or ""), Quota.of(used or "0|0|0|0|0")
 
     def events(self, env_id: str, after: str = "0", limit: int = 1000) -> list[Event]:
         """The history after the event `after`, oldest first."""
-        with _translated():
+        with translated():
             entries = self.redis.xrange(self.keys.events(env_id), f"({after}" if after != "0" else "-", "+", limit)
         return [event_of(entry_id, fields) for entry_id, fields in cast(list[tuple[str, dict[str, str]]], entries)]
 
     def hosts(self) -> list[Host]:
         """Every host that ever registered, by name."""
-        with _translated():
-            names = sorted(cast(Iterable[str], self.redis.zrange(self.keys.hosts(), 0, -1)))
+        with translated():
+            lease_ends = dict(
+                cast(Iterable[tuple[str, float]], self.redis.zrange(self.keys.hosts(), 0, -1, withscores=True))
+            )
             seconds, micros = self.redis.time()
             pipe = self.redis.pipeline()
-            for name in names:
+            for name in sorted(lease_ends):
                 pipe.hgetall(self.keys.host(name))
                 pipe.hkeys(self.keys.allocations(name))
-                pipe.hkeys(f"{self.keys.prefix}:taken:{name}")
             replies = iter(pipe.execute())
-        now = seconds + micros / 1e6
-        return [_host(name, next(replies), next(replies), next(replies), now) for name in names]
+        now_ms = seconds * 1000 + micros / 1000
+        found = ((name, next(replies), next(replies)) for name in sorted(lease_ends))
+        return [host_of(name, record, envs, lease_ends[name], now_ms) for name, record, envs in found if record]
 
     # for hosts
 
@@ -254,23 +237,27 @@ class Ledger:
         """Let a host take nothing new, or let it again. Raises NotFound."""
         self._call("drain", name, "1" if draining else "0")
 
-    def forget(self, name: str) -> None:
-        """Remove a host that is lost and holds nothing. Raises NotFound, IllegalTransition."""
-        self._call("forget", name)
+    def forget(self, name: str, *, force: bool = False) -> None:
+        """Remove a lost host that holds nothing or, by force, with all that it holds, which fails as `host_lost`.
+
+        Raises NotFound, IllegalTransition.
+        """
+        with translated():
+            known = self.redis.exists(self.keys.host(name))
+        if not known:
+            raise NotFound(f"There is no host {name} in the ledger")
+        self._call("forget", name, "1" if force else "0")
 
     def claim(self, name: str, epoch: str) -> Job | None:
         """Take the first waiting environment that fits this host, or None. Raises Fenced."""
         reply = cast(list[str] | None, self._call("claim", name, epoch, new_request()))
-        return _job(reply) if reply else None
+        return job_of(reply) if reply else None
 
     def job(self, env_id: str) -> Job:
         """The job of an environment as its record has it. Raises NotFound."""
-        with _translated():
-            record = cast(dict[str, str], self.redis.hgetall(self.keys.environment(env_id)))
-        if not record:
-            raise NotFound(f"There is no environment {env_id}.")
-        fields = ("name", "owner", "token", "attempt", "contract", "gpus", "pin")
-        return _job([env_id, *(record[field] for field in fields)])
+        record, contract = self._record(env_id)
+        names = ("name", "owner", "token", "attempt")
+        return job_of([env_id, *(record[name] for name in names), contract, record["gpus"], record["pin"]])
 
     def advance(
         self,
@@ -321,7 +308,7 @@ class Ledger:
 
     def give_back(self, name: str, epoch: str, env_id: str, token: int, reason: Reason) -> None:
         """Put back into the queue what this host cannot go on making. Raises StaleToken, IllegalTransition, Fenced."""
-        self._call("give_back", name, epoch, env_id, token, reason)
+        self._call("give_back", name, epoch, env_id, token, reason, new_request())
 
     def reconcile(self, name: str, epoch: str, found: dict[str, int]) -> Difference:
         """Running containers found on the host (id → token) against its allocations; recomputes what is free."""
@@ -336,10 +323,35 @@ class Ledger:
         """
         return cast(int, self._call("expire", limit, int(interval_seconds * 1000)))
 
+    def _record(self, env_id: str) -> tuple[dict[str, str], str]:
+        with translated():
+            pipe = self.redis.pipeline()
+            pipe.hgetall(self.keys.environment(env_id))
+            pipe.get(self.keys.contract(env_id))
+            record, contract = pipe.execute()
+        if not record:
+            raise NotFound(f"There is no environment {env_id}.")
+        return record, contract
+
+    def _explained(self, env_id: str, need: str, owner: str) -> dict[str, Any]:
+        with translated():
+            names = sorted(cast(Iterable[str], self.redis.zrange(self.keys.hosts(), 0, -1)))
+        pages = []
+        for start in range(0, max(len(names), 1), EXPLAIN_HOSTS):
+            some = names[start : start + EXPLAIN_HOSTS]
+            pages.append(json.loads(self._call("explain", env_id, need, owner, *some, read=True)))
+            if "pinned" in pages[0]:
+                break
+        result = merged(pages)
+        if result["verdict"] == "never":
+            asked = need or cast(str, self.redis.hget(self.keys.environment(env_id), "shape"))
+            result["nearest"] = json.loads(self._call("nearest", asked, read=True))
+        return result
+
     def _call(self, function: str, *args: Any, read: bool = False) -> Any:
         call: Callable[..., Any] = self.redis.fcall_ro if read else self.redis.fcall
         name = f"{self.library}_{function}"
-        with _translated():
+        with translated():
             try:
                 return call(name, 1, self.keys.prefix, *args)
             except redis.ResponseError as error:
@@ -349,40 +361,10 @@ class Ledger:
             return call(name, 1, self.keys.prefix, *args)
 
 
-def client_of(url: str, *, decode: bool = True, timeout_seconds: float = 5.0) -> redis.Redis:
-    """A Redis client with a deadline on every command. Blocking commands need one with a longer timeout."""
-    return redis.Redis.from_url(
-        url,
-        decode_responses=decode,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=2.0,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
-        health_check_interval=0,
-    )
-
-
-def shape(wanted: Resources) -> str:
-    """The shape of a need, as the ledger writes it."""
-    gpus = wanted.gpus
-    return f"{wanted.cpu_milli}:{wanted.ram_mib}:{wanted.storage_mib}:{gpus.count}:{gpus.memory_mib}:{gpus.model}"
-
-
-def cost(wanted: Resources) -> int:
-    """What a need adds to its owner's virtual time: milli cores, 4 GiB of RAM as one core, a GPU as 16."""
-    return max(wanted.cpu_milli, wanted.ram_mib * 1000 // 4096, 100) + 16_000 * wanted.gpus.count
-
-
-def event_of(entry_id: str, fields: dict[str, str]) -> Event:
-    """The event in a stream entry; its time is in its id."""
-    return Event(
-        id=entry_id, at=int(entry_id.partition("-")[0]) / 1000, state=State(fields["s"]), progress=int(fields["p"]),
-        phase=fields["ph"], message=fields["m"], reason=fields["r"], host=fields["h"],
-    )  # fmt: skip
-
-
 @cache
 def _library() -> tuple[str, str]:
-    text = Path(__file__).with_name("ledger.lua").read_text(encoding="utf-8")
+    directory = Path(__file__).with_name("ledger_lua")
+    text = "\n".join((directory / f"{part}.lua").read_text(encoding="utf-8") for part in PARTS)
     name = "dcloud_" + hashlib.sha256(text.encode()).hexdigest()[:12]
     return name, text.replace("@LIBRARY@", name)
 
@@ -390,49 +372,3 @@ def _library() -> tuple[str, str]:
 def new_request() -> str:
     """An id under which the ledger knows a repeated call."""
     return secrets.token_hex(8)
-
-
-def _environment(env_id: str, r: dict[str, str], position: int) -> Environment:
-    return Environment(
-        id=env_id, name=r["name"], owner=r["owner"], state=State(r["state"]),
-        contract=Contract.from_dict(json.loads(r["contract"])), progress=int(r["progress"]), phase=r["phase"],
-        message=r["message"], reason=r["reason"], host=r["host"], gpus=_gpus(r["gpus"]), token=int(r["token"]),
-        attempt=int(r["attempt"]), position=position or None, revision=int(r["rev"]),
-        created_at=int(r["created"]) / 1000,
-        updated_at=int(r["updated"]) / 1000, started_at=_time(r["started"]), expires_at=_time(r["expires"]),
-    )  # fmt: skip
-
-
-def _job(reply: list[str]) -> Job:
-    env_id, name, owner, token, attempt, contract, gpus, pin = reply
-    return Job(
-        id=env_id, name=name, owner=owner, token=int(token), attempt=int(attempt),
-        contract=Contract.from_dict(json.loads(contract)), gpus=_gpus(gpus), has_storage=pin != "",
-    )  # fmt: skip
-
-
-def _host(name: str, r: dict[str, str], environments: list[str], taken: list[str], now: float) -> Host:
-    values = json.loads(r["inventory"])
-    values["gpus"] = tuple(Gpu(**gpu) for gpu in values["gpus"])
-    inventory = Inventory(**{**values, "notes": tuple(values["notes"])})
-    return Host(
-        name=name,
-        state="draining" if r["state"] == "ready" and r["drain"] == "1" else r["state"],
-        epoch=int(r["epoch"]),
-        heartbeat_age_seconds=max(0.0, now - int(r["beat"]) / 1000),
-        inventory=inventory,
-        free_cpu_milli=int(r["free_cpu"]),
-        free_ram_mib=int(r["free_ram"]),
-        free_storage_mib=int(r["free_storage"]),
-        free_gpus=tuple(gpu.uuid for gpu in inventory.gpus if gpu.healthy and gpu.uuid not in taken),
-        overcommitted=r["over"] == "1",
-        environments=tuple(sorted(environments)),
-    )
-
-
-def _gpus(text: str) -> tuple[str, ...]:
-    return tuple(text.split(",")) if text else ()
-
-
-def _time(text: str) -> float | None:
-    return int(text) / 1000 if text else None

@@ -6,7 +6,7 @@
 
 What is started again and cannot be made keeps its storage: it goes by `stopping` back to `stopped`.
 `stopped` holds its storage and nothing else. A reason is separate from a state. The ledger
-(`ledger.lua`) enforces the same table; a test compares the two.
+(`ledger_lua/`) enforces the same table; a test compares the two.
 """
 
 from __future__ import annotations

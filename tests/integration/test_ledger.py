@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import redis
+from ledger_parts import A100, OneHost, inventory, wants
 
-from common import contract
 from common.errors import (
     Conflict,
     Fenced,
@@ -19,50 +18,12 @@ from common.errors import (
     RedisUnavailable,
     StaleToken,
 )
-from common.inventory import Gpu, Host, Inventory
+from common.inventory import Gpu
 from common.ledger import Ledger, Quota
 from common.settings import Settings
 from common.states import TRANSITIONS, Phase, Reason, State
 
-A100 = tuple(Gpu(f"GPU-{i}", "NVIDIA A100-SXM4-80GB", 81920, island=i // 2 + 1) for i in range(4))
-
-
-@pytest.fixture
-def ledger(redis_url: str) -> Ledger:
-    return Ledger.connect(Settings.from_env({"DCLOUD_REDIS_URL": redis_url, "DCLOUD_KEY_PREFIX": "test"}))
-
-
-def inventory(gpus: tuple[Gpu, ...] = (), cpu_milli: int = 8000, machine: str = "m") -> Inventory:
-    return Inventory(cpu_milli, 16_000, 100_000, gpus, machine=machine)
-
-
-def wants(priority: int = 5, lifetime: str = "", wait: bool = False, **resources: str) -> contract.Contract:
-    needs = {"cpu": "1", "ram": "1GiB", "storage": "1GiB"} | resources
-    return contract.parse({"resources": needs, "priority": priority, "lifetime": lifetime, "wait": wait})
-
-
-class OneHost:
-    """A registered host and the steps that a worker makes on it."""
-
-    def __init__(self, ledger: Ledger, name: str = "h1", **what: Any):
-        self.ledger, self.name = ledger, name
-        self.epoch = ledger.register(name, f"instance-{name}", 40, inventory(**what))
-
-    def claim(self) -> Any:
-        return self.ledger.claim(self.name, self.epoch)
-
-    def run(self, job: Any) -> None:
-        for state, progress in ((State.BUILDING, 5), (State.STARTING, 90), (State.RUNNING, 100)):
-            self.ledger.advance(self.name, self.epoch, job, state, progress=progress, message="")
-
-    def release(self, job: Any, state: State, **kwargs: Any) -> None:
-        self.ledger.release(
-            self.name, self.epoch, job.id, job.token, state, reason=Reason.USER_REQUEST, message="", **kwargs
-        )
-
-    @property
-    def view(self) -> Host:
-        return next(host for host in self.ledger.hosts() if host.name == self.name)
+pytest_plugins = ["ledger_fixtures"]
 
 
 def test_the_two_state_tables_are_the_same(ledger: Ledger) -> None:
@@ -226,7 +187,7 @@ def test_a_miss_is_remembered_until_something_changes(ledger: Ledger) -> None:
     host = OneHost(ledger)
     ledger.submit("big", "ann", wants(cpu="100", wait=True))
     assert host.claim() is None
-    assert ledger.redis.hget(ledger.keys.host("h1"), "missed") == ledger.redis.get("test:queued")
+    assert ledger.redis.get("test:missed:h1") == f"{host.epoch} {ledger.redis.get('test:queued')}"
     ledger.submit("fits", "ann", wants())
     assert host.claim().id == "fits"
 
@@ -389,7 +350,7 @@ def test_a_lost_and_empty_host_can_be_forgotten(ledger: Ledger) -> None:
     assert ledger.submit("e1", "ann", wants(cpu="1000")).state is State.QUEUED, "no host is known: it waits"
 
 
-def test_claims_that_race_never_take_too_much(ledger: Ledger, redis_url: str) -> None:
+def test_claims_that_race_never_take_too_much(ledger: Ledger) -> None:
     hosts = [OneHost(ledger, f"h{i}", gpus=tuple(Gpu(f"g{i}{j}", "T4", 15_000) for j in range(2))) for i in range(4)]
     for i in range(60):
         ledger.submit(f"e{i:02}", f"u{i % 5}", wants(gpu=str(i % 2), cpu="0.5"))

@@ -1,0 +1,252 @@
+-- The claim: the first waiting environment that fits, its GPUs, its capacity and its token, in one step.
+
+local CLAIM_HOST = { 'epoch', 'open', 'free_cpu', 'free_ram', 'free_storage', 'free_gpus', 'free', 'gpu_cpu', 'classes',
+  'reserved', 'pinned', 'claim_by', 'claim_id' }
+local CLAIM_ENV = { 'name', 'owner', 'priority', 'pin', 'attempt', 'lifetime', 'since', 'reserved' }
+local WAITING_ENV = { 'name', 'owner', 'priority', 'pin', 'attempt', 'lifetime', 'since', 'reserved', 'shape', 'score', 'state',
+  'parked' }
+local NONE = {}
+
+-- One look of a host at the queue: what is free on it; time, GPUs and `start` are read when they are first needed.
+local function new_look(P, name, host)
+  return { P = P, name = name, host = host, deferred = false, parked = 0, cpu = tonumber(host.free_cpu),
+    ram = tonumber(host.free_ram), storage = tonumber(host.free_storage), gpus = tonumber(host.free_gpus),
+    gpu_cpu = tonumber(host.gpu_cpu) }
+end
+
+local function now_of(look)
+  look.now = look.now or time_ms()
+  return look.now
+end
+
+local function free_gpus_of(look)
+  look.free = look.free or parse_gpus(look.host.free)
+  return look.free
+end
+
+-- When the environment that this host drains for could begin.
+local function reserved_start(look)
+  if not look.start then
+    local P, now = look.P, now_of(look)
+    local env = load_fields(P .. ':env:' .. look.host.reserved, { 'shape', 'pin' })
+    local shape = shape_of(env.shape)
+    look.start = free_at(P, look.name, load_host(P, look.name), shape, env.pin ~= '' and 0 or shape.storage, now)
+      or now + config(P, 'starve_ms', STARVE_MS)
+  end
+  return look.start
+end
+
+-- The GPUs that this host would give to the shape now, or nil where it does not fit.
+local function fit(look, shape, storage)
+  if look.cpu < shape.cpu or look.ram < shape.ram or look.storage < storage then return nil end
+  if shape.gpus == 0 then return NONE end
+  if look.gpus < shape.gpus then return nil end
+  return pick_gpus(free_gpus_of(look), shape)
+end
+
+-- Whether it would hold up the environment that this host drains for.
+local function in_the_way(look, id, env)
+  local reserved = look.host.reserved
+  if reserved == '' or reserved == id then return false end
+  local lifetime = tonumber(env.lifetime)
+  return lifetime == 0 or now_of(look) + lifetime > reserved_start(look)
+end
+
+-- What its owner holds, or nil where this one would be too much; then it is parked.
+local function affordable(look, id, env)
+  local own = standing(look.P, env.owner, env.priority)
+  local words = own.quota and over_quota(own.usage, own.quota, need_of(env))
+  if not words then return own end
+  dequeue(look.P, id, env)
+  unreserve(look.P, id)
+  park(look.P, id, load_env(look.P, id), words)
+  look.parked = look.parked + 1
+  return nil
+end
+
+-- Leave an environment, for a moment, to a host that suits it better.
+local function leave_to_better(look, shape, env, picked)
+  if shape.gpus == 0 and look.gpus == 0 then return false end
+  local other = better_host(look.P, look.name, look, shape, picked)
+  if not other or now_of(look) - tonumber(env.since) > config(look.P, 'defer_ms', DEFER_MS) then return false end
+  wake(look.P, other)
+  look.deferred = true
+  return true
+end
+
+-- The one that this host drains for, if it can begin.
+local function choose_reserved(look)
+  local id = look.host.reserved
+  if id == '' then return nil end
+  local env = load_fields(look.P .. ':env:' .. id, WAITING_ENV)
+  local shape = shape_of(env.shape)
+  local storage = env.pin ~= '' and 0 or shape.storage
+  local picked = fit(look, shape, storage)
+  local own = picked and affordable(look, id, env)
+  if own then return { id = id, env = env, shape = shape, picked = picked, storage = storage, own = own } end
+  if look.parked > 0 then look.host.reserved = '' end
+end
+
+-- The first of those that wait for the storage on this host. One that waited too long gets the host drained.
+local function choose_pinned(look)
+  local P = look.P
+  if look.host.pinned == '0' then return nil end
+  for _, id in ipairs(redis.call('ZRANGE', P .. ':pinned:' .. look.name, 0, 99)) do
+    local env = load_fields(P .. ':env:' .. id, WAITING_ENV)
+    local shape = shape_of(env.shape)
+    local picked = fit(look, shape, 0)
+    if picked and in_the_way(look, id, env) then
+      look.deferred = true
+    elseif picked then
+      local own = affordable(look, id, env)
+      if own then
+        return { id = id, env = env, shape = shape, picked = picked, storage = 0, own = own, score = tonumber(env.score) }
+      end
+    elseif look.host.reserved == '' and now_of(look) - tonumber(env.since) > config(P, 'starve_ms', STARVE_MS) then
+      set_reserved(P, id, look.name)
+      look.host.reserved = id
+    end
+  end
+end
+
+-- The first of a shape that may be taken here.
+local function choose_of_shape(look, text)
+  local P, shape = look.P, shape_of(text)
+  local picked = fit(look, shape, shape.storage)
+  if not picked then return nil end
+  local rank = 0
+  while rank < BACKFILL_DEPTH do
+    local heads = redis.call('ZRANGE', P .. ':queue:' .. text, rank, rank + 1, 'WITHSCORES')
+    local id = heads[1]
+    if not id then return nil end
+    local env = load_fields(P .. ':env:' .. id, CLAIM_ENV)
+    env.shape, env.score, env.state = text, heads[2], 'queued'
+    if leave_to_better(look, shape, env, picked) then return nil end
+    if in_the_way(look, id, env) then
+      look.deferred = true -- another of the same shape may be short enough: no miss to remember
+      rank = rank + 1
+    elseif look.parked == PARKS_A_CLAIM then
+      look.deferred = true
+      wake(P, look.name)
+      return nil
+    else
+      local own = affordable(look, id, env)
+      if own then
+        return { id = id, env = env, shape = shape, picked = picked, storage = shape.storage, own = own,
+          head = rank == 0, next_score = heads[4] }
+      end
+    end
+  end
+end
+
+-- Somebody else may have room for what does not fit here.
+local function pass_on(look)
+  for _, text in ipairs(redis.call('ZRANGE', look.P .. ':shapes', 0, PASS_ON_SHAPES - 1)) do
+    local other = find_host(look.P, shape_of(text), look.name)
+    if other then wake(look.P, other) end
+  end
+end
+
+-- The waiting environment that this host should take.
+local function choose(look)
+  local found = choose_reserved(look)
+  if found then return found end
+  local pinned = choose_pinned(look)
+  local from, count = 0, 2
+  while true do
+    local shapes = redis.call('ZRANGE', look.P .. ':shapes', from, from + count - 1, 'WITHSCORES')
+    for i = 1, #shapes, 2 do
+      if pinned and pinned.score <= tonumber(shapes[i + 1]) then return pinned end
+      found = choose_of_shape(look, shapes[i])
+      if found then return found end
+    end
+    if #shapes < 2 * count then return pinned end
+    from, count = from + count, 64
+  end
+end
+
+-- Take out of the queue what was found; its record was read, and its shape's next head.
+local function take_out(P, id, found)
+  local env = found.env
+  if not found.head then return dequeue(P, id, env) end
+  redis.call('ZREM', P .. ':queue:' .. env.shape, id)
+  set_head(P, env.shape, found.next_score)
+end
+
+-- Take GPUs from what is free on a host; their UUIDs.
+local function take_gpus(look, picked)
+  if #picked == 0 then return '' end
+  local taken, uuids, left, entries = {}, {}, {}, {}
+  for i, gpu in ipairs(picked) do
+    taken[gpu.uuid] = true
+    uuids[i] = gpu.uuid
+  end
+  for _, gpu in ipairs(free_gpus_of(look)) do
+    if not taken[gpu.uuid] then
+      left[#left + 1] = gpu
+      entries[#entries + 1] = gpu.entry
+    end
+  end
+  look.host.free, look.host.free_gpus = table.concat(entries), int(#left)
+  index_classes(look.P, look.name, look.host, left)
+  redis.call('HSET', look.P .. ':host:' .. look.name, 'free', look.host.free, 'free_gpus', look.host.free_gpus,
+    'classes', look.host.classes)
+  return table.concat(uuids, ',')
+end
+
+local function allocate(look, found, request)
+  local P, name, host, id, env, shape = look.P, look.name, look.host, found.id, found.env, found.shape
+  take_out(P, id, found)
+  if env.reserved ~= '' then unreserve(P, id) end
+  local gpus = take_gpus(look, found.picked)
+  host.free_cpu, host.free_ram = int(look.cpu - shape.cpu), int(look.ram - shape.ram)
+  host.free_storage = int(look.storage - found.storage)
+  redis.call('HSET', P .. ':host:' .. name, 'free_cpu', host.free_cpu, 'free_ram', host.free_ram, 'free_storage',
+    host.free_storage, 'claim_by', request, 'claim_id', id)
+  index_cpu(P, name, host, look.gpus > 0)
+
+  env.state, env.host, env.gpus, env.progress, env.phase, env.reason = 'claimed', name, gpus, '2', '', ''
+  env.message = 'Reserved on ' .. name
+  local event = append_event(P, id, env)
+  env.token = token_after(found.own.token, tonumber(event:match('^%d+')))
+  redis.call('HSET', P .. ':env:' .. id, 'state', env.state, 'host', name, 'gpus', gpus, 'token', env.token, 'progress', '2',
+    'phase', '', 'reason', '', 'message', env.message, 'by', request, 'event', event)
+  redis.call('HSET', P .. ':allocs:' .. name, id, alloc_text(env.token, shape.cpu, shape.ram, shape.storage, gpus))
+
+  local start, usage = tonumber(env.score) % PRIORITY_STEP, sum(found.own.usage, need_of(env), 1)
+  if env.pin == '' and start > found.own.virtual_time then
+    redis.call('HSET', P .. ':ledger', 'u:' .. env.owner, usage, 'token', env.token, 'v:' .. env.priority, int(start))
+  else
+    redis.call('HSET', P .. ':ledger', 'u:' .. env.owner, usage, 'token', env.token)
+  end
+end
+
+local function job(P, id, env)
+  return { id, env.name, env.owner, env.token, env.attempt, redis.call('GET', P .. ':contract:' .. id), env.gpus, env.pin }
+end
+
+-- claim name epoch request → job (id name owner token attempt contract gpus pin) or nil
+local function claim(P, name, epoch, request)
+  local memo = redis.call('MGET', P .. ':missed:' .. name, P .. ':queued')
+  local queued = epoch .. ' ' .. (memo[2] or '0')
+  if memo[1] == queued then return nil end
+  local host = load_fields(P .. ':host:' .. name, CLAIM_HOST)
+  local err = refusal(name, host.epoch, epoch)
+  if err then return err end
+  if host.claim_by == request then
+    local env = load_env(P, host.claim_id)
+    return env and env.by == request and env.host == name and job(P, host.claim_id, env) or nil
+  end
+  if host.open == '1' then
+    local look = new_look(P, name, host)
+    local found = choose(look)
+    if found then
+      allocate(look, found, request)
+      return job(P, found.id, found.env)
+    end
+    pass_on(look)
+    if look.deferred then return nil end
+  end
+  redis.call('SET', P .. ':missed:' .. name, queued)
+  return nil
+end

@@ -1,0 +1,125 @@
+-- What clients ask for.
+
+-- nil, or what is wrong with a submit.
+local function problem_of(id, owner, shape, priority, cost, lifetime, request)
+  if #id > 64 or not id:find('^[%w_-]+$') then return 'an id has 1 to 64 letters, digits, - and _' end
+  if #owner > 128 or not owner:find('^[^%s%c:|*]+$') then return 'an owner has 1 to 128 characters, none of them blank or one of : | *' end
+  if not shape_of(shape) then return 'shape ' .. shape .. ' is not cpu:ram:storage:gpus:gpu_mib:gpu_model' end
+  if not integer(priority, 0, 9) then return 'priority is a whole number from 0 to 9' end
+  if not integer(cost, 1, LARGEST) then return 'cost is a whole number above 0' end
+  if not integer(lifetime, 0, LARGEST) then return 'lifetime is a whole number of ms' end
+  if #request > 256 then return 'an idempotency key has at most 256 bytes' end
+end
+
+-- Where an environment goes when it comes to wait: into the queue, or beside it while it is over quota.
+local function wait_for_room(P, id, env)
+  local words = quota_problem(P, env)
+  if words then
+    park(P, id, env, words)
+    return
+  end
+  enqueue(P, id, env)
+  wake_for(P, env)
+end
+
+-- submit id owner name contract shape priority cost lifetime_ms request digest wait → id
+local function submit(P, id, owner, name, contract, shape, priority, cost, lifetime, request, digest, wait)
+  local problem = problem_of(id, owner, shape, priority, cost, lifetime, request)
+  if problem then return bad(problem) end
+  local request_key = P .. ':request:' .. owner .. ':' .. request
+  if request ~= '' then
+    local known = redis.call('GET', request_key)
+    if known then
+      local first, first_digest = known:match('^(%S+) (.*)$')
+      if first_digest ~= digest then return fail('CONFLICT', 'This Idempotency-Key came with another body before') end
+      return first
+    end
+  end
+  if redis.call('EXISTS', P .. ':env:' .. id) == 1 then return id end
+  local need = shape_of(shape)
+  if wait ~= '1' and not can_ever_fit(P, need) then return fail('NEVER', nearest(P, need)) end
+  local now = int(time_ms())
+  local env = { name = name, owner = owner, shape = shape, priority = priority, cost = cost, lifetime = lifetime, host = '',
+    gpus = '', token = '0', pin = '', attempt = '1', created = now, started = '', expires = '', since = now, parked = '',
+    reserved = '', state = 'queued', progress = '0', phase = '', message = 'Waiting for a host with room', reason = '', by = '' }
+  env.score = place(P, owner, priority, tonumber(cost))
+  env.event = append_event(P, id, env)
+  store_fields(P .. ':env:' .. id, env)
+  redis.call('SET', P .. ':contract:' .. id, contract)
+  redis.call('ZADD', P .. ':envs', 0, id)
+  redis.call('ZADD', P .. ':envs:' .. owner, 0, id)
+  if request ~= '' then redis.call('SET', request_key, id .. ' ' .. digest, 'EX', KEEP_REQUEST_SECONDS) end
+  wait_for_room(P, id, env)
+  return id
+end
+
+-- delete id → state
+local function delete(P, id)
+  local env = load_env(P, id)
+  if not env then return fail('NOTFOUND', 'There is no environment ' .. id) end
+  if env.state == 'deleted' or env.state == 'deleting' then return env.state end
+  if env.state == 'queued' then
+    dequeue(P, id, env)
+    unreserve(P, id)
+    refund(P, env)
+  end
+  if env.state == 'failed' or (env.state == 'queued' and env.pin == '') then
+    finish(P, id, env, { state = 'deleted', message = 'Deleted' }, time_ms())
+  else
+    order(P, id, env, { state = 'deleting', message = 'Being removed from ' .. env.host, phase = '', expires = '', parked = '' })
+  end
+  return env.state
+end
+
+-- stop id reason → state
+local function stop(P, id, reason)
+  local env = load_env(P, id)
+  if not env then return fail('NOTFOUND', 'There is no environment ' .. id) end
+  if env.state == 'stopping' or env.state == 'stopped' then return env.state end
+  if env.state ~= 'running' then return fail('ILLEGAL', 'It is ' .. env.state .. '; only a running environment can be stopped') end
+  order(P, id, env, { state = 'stopping', reason = reason, message = 'Stopping', expires = '' })
+  return env.state
+end
+
+-- start id → state
+local function start(P, id)
+  local env = load_env(P, id)
+  if not env then return fail('NOTFOUND', 'There is no environment ' .. id) end
+  if env.state == 'queued' or MAKING[env.state] or env.state == 'running' then return env.state end
+  if env.state ~= 'stopped' then return fail('ILLEGAL', 'It is ' .. env.state .. '; only a stopped environment can be started') end
+  change(P, id, env, { state = 'queued', reason = '', message = 'Waiting for room on ' .. env.pin, progress = '0', attempt = '1',
+    score = place(P, env.owner, env.priority, tonumber(env.cost)), since = int(time_ms()) })
+  wait_for_room(P, id, env)
+  return env.state
+end
+
+-- set_quota owner quota → OK; owner * is everyone without a quota of their own, quota "" takes it away
+local function set_quota(P, owner, quota)
+  if quota ~= '' and not quota:find('^%d*|%d*|%d*|%d*|%d*$') then
+    return bad('a quota is environments|cpu|ram|gpus|storage, each a number or empty')
+  end
+  if quota == '' then redis.call('HDEL', P .. ':ledger', 'q:' .. owner) else redis.call('HSET', P .. ':ledger', 'q:' .. owner, quota) end
+  for _, who in ipairs(owner == '*' and redis.call('HKEYS', P .. ':parked') or { owner }) do unpark(P, who) end
+  return 'OK'
+end
+
+-- configure [name value]... → OK; starve_ms, defer_ms, keep_ms, give_up_ms; "" is the default
+local CONFIG = { starve_ms = true, defer_ms = true, keep_ms = true, give_up_ms = true }
+local function configure(P, ...)
+  local given = { ... }
+  for i = 1, #given, 2 do
+    local value = given[i + 1]
+    if not CONFIG[given[i]] or not (value == '' or integer(value, 1, LARGEST)) then
+      return bad(given[i] .. ' is not a setting with a number of ms above 0')
+    end
+  end
+  for i = 1, #given, 2 do
+    if given[i + 1] == '' then redis.call('HDEL', P .. ':config', given[i]) else redis.call('HSET', P .. ':config', given[i], given[i + 1]) end
+  end
+  return 'OK'
+end
+
+-- position id → how many wait before it, plus 1; 0 where it does not wait
+local function position(P, id)
+  return position_of(P, id)
+end

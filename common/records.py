@@ -1,0 +1,129 @@
+"""What the ledger stores and answers, read into dataclasses; its needs and quotas, as it writes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from common.contract import Contract, Resources
+from common.environment import Environment, Event, Job
+from common.inventory import Gpu, Host, Inventory
+from common.states import State
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What an owner's environments may hold together; None is no limit."""
+
+    environments: int | None = None
+    cpu_milli: int | None = None
+    ram_mib: int | None = None
+    gpus: int | None = None
+    storage_mib: int | None = None
+
+    def text(self) -> str:
+        """As the ledger writes it."""
+        return "|".join("" if amount is None else str(amount) for amount in astuple(self))
+
+    @classmethod
+    def of(cls, text: str) -> Quota:
+        """The quota that `text` wrote."""
+        return cls(*(int(part) if part else None for part in text.split("|"))) if text else cls()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a host's containers and its allocations disagree; ids of environments."""
+
+    orphans: tuple[str, ...]  # containers without an allocation here
+    missing: tuple[str, ...]  # environments that should run, without a running container
+    making: tuple[str, ...]  # environments that some thread of the host should be working on
+
+
+def shape(wanted: Resources) -> str:
+    """The shape of a need, as the ledger writes it."""
+    gpus = wanted.gpus
+    return f"{wanted.cpu_milli}:{wanted.ram_mib}:{wanted.storage_mib}:{gpus.count}:{gpus.memory_mib}:{gpus.model}"
+
+
+def cost(wanted: Resources) -> int:
+    """What a need adds to its owner's virtual time: milli cores, 4 GiB of RAM as one core, a GPU as 16."""
+    return max(wanted.cpu_milli, wanted.ram_mib * 1000 // 4096, 100) + 16_000 * wanted.gpus.count
+
+
+def environment_of(env_id: str, r: dict[str, str], contract: str, position: int) -> Environment:
+    """The environment that a record and its contract describe."""
+    ms, _, sequence = r["event"].partition("-")
+    return Environment(
+        id=env_id, name=r["name"], owner=r["owner"], state=State(r["state"]),
+        contract=Contract.from_dict(json.loads(contract)), progress=int(r["progress"]), phase=r["phase"],
+        message=r["message"], reason=r["reason"], host=r["host"], gpus=_gpus(r["gpus"]), token=int(r["token"]),
+        attempt=int(r["attempt"]), position=position or None, revision=int(ms) * 1000 + int(sequence),
+        created_at=int(r["created"]) / 1000, updated_at=int(ms) / 1000, started_at=_time(r["started"]),
+        expires_at=_time(r["expires"]),
+    )  # fmt: skip
+
+
+def event_of(entry_id: str, fields: dict[str, str]) -> Event:
+    """The event in a stream entry; its time is in its id."""
+    return Event(
+        id=entry_id, at=int(entry_id.partition("-")[0]) / 1000, state=State(fields["s"]), progress=int(fields["p"]),
+        phase=fields["ph"], message=fields["m"], reason=fields["r"], host=fields["h"],
+    )  # fmt: skip
+
+
+def job_of(fields: list[str]) -> Job:
+    """The job in a claim's answer."""
+    env_id, name, owner, token, attempt, contract, gpus, pin = fields
+    return Job(
+        id=env_id, name=name, owner=owner, token=int(token), attempt=int(attempt),
+        contract=Contract.from_dict(json.loads(contract)), gpus=_gpus(gpus), has_storage=pin != "",
+    )  # fmt: skip
+
+
+def host_of(name: str, r: dict[str, str], environments: list[str], lease_end_ms: float, now_ms: float) -> Host:
+    """The host that a record describes; `lease_end_ms` has a minus where the host is lost."""
+    values = json.loads(r["inventory"])
+    gpus = tuple(Gpu(**gpu) for gpu in values["gpus"])
+    return Host(
+        name=name,
+        state="draining" if r["state"] == "ready" and r["drain"] == "1" else r["state"],
+        epoch=int(r["epoch"]),
+        heartbeat_age_seconds=max(0.0, (now_ms + int(r["lease"]) - abs(lease_end_ms)) / 1000),
+        inventory=Inventory(**{**values, "gpus": gpus, "notes": tuple(values["notes"])}),
+        free_cpu_milli=int(r["free_cpu"]),
+        free_ram_mib=int(r["free_ram"]),
+        free_storage_mib=int(r["free_storage"]),
+        free_gpus=tuple(entry.partition("|")[0] for entry in r["free"].split(";") if entry),
+        overcommitted=r["over"] == "1",
+        environments=tuple(sorted(environments)),
+    )
+
+
+def _gpus(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
+
+
+def _time(text: str) -> float | None:
+    return int(text) / 1000 if text else None
+
+
+def merged(pages: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `explain` said of some hosts at a time, as one answer with its verdict; `nearest` is the caller's to add."""
+    first = pages[0]
+    hosts = [host for page in pages for host in page.get("hosts", [])]
+    estimates = [page["estimate"] for page in pages if "estimate" in page]
+    result: dict[str, Any] = {key: first[key] for key in ("state", "owner", "parked", "position") if key in first}
+    if any(page["fits"] for page in pages) and "parked" not in first:
+        verdict = "now"
+    elif "parked" in first or not hosts or any(page["ever"] for page in pages):
+        verdict = "wait"
+    else:
+        verdict = "never"
+    result["verdict"] = verdict
+    if hosts:
+        result["hosts"] = hosts
+    if estimates:
+        result["estimate"] = min(estimates, key=int)
+    return result
