@@ -1,5 +1,6 @@
 # What a person types. `make run` and `make test` each do their own set-up on a fresh machine.
 .DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
 .PHONY: help run stop test check lock
 
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
