@@ -12,11 +12,15 @@ from api.cli import output
 from api.client import Client, Json
 from common.lines import clean
 
+INTERRUPTED = 130
 SETTLED = ("running", "stopped", "failed", "deleted")
 
 
 def watch(client: Client, found: Json, *, quiet: bool = False) -> tuple[Json, int]:
-    """Follow `found` until it settles; the environment then, and 0 where it runs, 1 where it does not."""
+    """Follow `found` until it settles; the environment then, and 0 where it runs, 1 where it does not.
+
+    Ctrl-C ends the watching alone, with 130.
+    """
     display: _Bar | _Lines | _Nothing
     if quiet:
         display = _Nothing()
@@ -24,8 +28,12 @@ def watch(client: Client, found: Json, *, quiet: bool = False) -> tuple[Json, in
         display = _Bar(found)
     else:
         display = _Lines(found)
-    with display:
-        found = _settle(client, found, display)
+    try:
+        with display:
+            found = _settle(client, found, display)
+    except KeyboardInterrupt:
+        output.line(f"{found['name']} goes on without being watched. See it: dcloud show {found['id']}")
+        return found, INTERRUPTED
     code = 0 if found["state"] == "running" else 1
     if not quiet:
         _say_end(found)

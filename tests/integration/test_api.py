@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -242,13 +243,18 @@ def test_an_idempotency_key_is_short_and_plain(ada: FlaskClient, key: str) -> No
     problem(ada.post(ENVIRONMENTS, json={}, headers={"Idempotency-Key": key}), 400)
 
 
-def test_an_error_of_our_own_is_a_problem_without_details(app: Flask, ada: FlaskClient) -> None:
+def test_an_error_of_our_own_is_a_problem_without_details(
+    app: Flask, ada: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken() -> None:
         raise RuntimeError("secret")
 
     app.view_functions["hosts.hosts"] = broken
     answer = ada.get("/api/v1/hosts", headers={"X-Request-Id": "abc-1"})
-    assert "secret" not in json.dumps(problem(answer, 500))
+    found = problem(answer, 500)
+    assert "secret" not in json.dumps(found)
+    assert "server's log" in found["detail"]
+    assert "request abc-1 failed" in caplog.text
     assert answer.headers["X-Request-Id"] == "abc-1"
 
 
@@ -313,8 +319,8 @@ def test_a_client_can_wait_for_a_change(ada: FlaskClient, host: SimulatedHost) -
     assert (same.status_code, same.headers["Preference-Applied"]) == (304, "wait=1")
     assert 0.9 < time.monotonic() - began < 3
 
-    host.go_on.set()
     began = time.monotonic()
+    threading.Timer(0.5, host.go_on.set).start()
     changed = ada.get(at, headers={**etag, "Prefer": "respond-async, wait=30"})
     assert changed.status_code == 200
     assert time.monotonic() - began < 3
@@ -382,6 +388,22 @@ def test_watchers_are_let_go(ada: FlaskClient, parts: Services, monkeypatch: pyt
     answer = ada.get(f"{ENVIRONMENTS}/{env_id}/events", headers={"Accept": "text/event-stream"})
     assert answer.text
     assert parts.feed.watchers() == 0
+    assert parts.feed._watchers == {}  # nor does anything grow
+
+
+def test_who_watches_is_woken_when_the_feed_comes_back(parts: Services) -> None:
+    """What happened while nobody listened would be missed until the next event."""
+    with parts.feed.watch("e") as wake:
+        assert wake.wait(5)  # subscribed
+        wake.clear()
+        assert not wake.wait(0.3)
+        parts.ledger.redis.client_kill_filter(_type="pubsub")
+        assert wake.wait(5)
+        wake.clear()
+        parts.ledger.redis.publish(parts.keys.feed(), '{"env": "other"}')
+        assert not wake.wait(0.3)
+        parts.ledger.redis.publish(parts.keys.feed(), '{"env": "e"}')
+        assert wake.wait(5)
 
 
 def _stream(answer: TestResponse) -> list[tuple[str, dict[str, Any]]]:
@@ -401,6 +423,14 @@ def test_a_followed_log_ends_with_the_making(ada: FlaskClient, host: SimulatedHo
     env_id = submitted(ada)["id"]
     assert ada.get(f"{ENVIRONMENTS}/{env_id}/logs?follow=1").text == "line 10\nline 40\nline 60\n"
     problem(ada.get(f"{ENVIRONMENTS}/{env_id}/logs?source=kernel"), 400)
+
+
+def test_a_log_that_is_not_followed_is_what_there_is_now(ada: FlaskClient, host: SimulatedHost) -> None:
+    at = f"{ENVIRONMENTS}/{submitted(ada, language={'libraries': ['slow']})['id']}/logs"
+    while "line 60" not in ada.get(at).text:
+        time.sleep(0.02)
+    assert ada.get(at).text == "line 10\nline 40\nline 60\n"
+    assert not host.go_on.is_set()
 
 
 # commands
@@ -515,6 +545,21 @@ def test_without_redis_every_call_is_503_and_soon() -> None:
         assert int(answer.headers["Retry-After"]) > 0
         assert time.monotonic() - began < 2
     assert client.get("/healthz").status_code == 200
+
+
+def test_a_redis_that_is_full_is_503_and_nothing_is_half_written(ada: FlaskClient, parts: Services) -> None:
+    ada.get(ENVIRONMENTS)
+    redis = parts.ledger.redis
+    before = sorted(redis.keys())
+    redis.config_set("maxmemory", 1)
+    try:
+        answer = ada.post(ENVIRONMENTS, json={})
+    finally:
+        redis.config_set("maxmemory", 0)
+    problem(answer, 503)
+    assert int(answer.headers["Retry-After"]) > 0
+    assert sorted(redis.keys()) == before
+    assert submitted(ada)["state"] == "queued"
 
 
 def test_a_restored_redis_without_functions_is_given_them_again(ada: FlaskClient, parts: Services) -> None:

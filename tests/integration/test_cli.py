@@ -223,6 +223,25 @@ def test_hosts_where_there_is_none(dcloud: Any) -> None:
     assert "No worker" in dcloud("hosts").stdout
 
 
+def test_ctrl_c_ends_the_watching_and_not_the_environment(
+    environ: dict[str, str], dcloud: Any, host: SimulatedHost
+) -> None:
+    with subprocess.Popen(
+        [DCLOUD, "submit", "-", "--watch"], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdin is not None
+        assert watching.stdout is not None
+        watching.stdin.write('{"env-name": "lab", "language": {"libraries": ["slow"]}}')
+        watching.stdin.close()
+        while "60 %" not in watching.stdout.readline():
+            pass
+        watching.send_signal(signal.SIGINT)
+        assert "goes on without being watched" in watching.stdout.read()
+        assert watching.wait(10) == 130
+    host.go_on.set()
+    wait_for(dcloud, json.loads(dcloud("show", "lab", "--json").stdout)["id"], "running")
+
+
 def test_a_watch_outlives_a_kill_of_the_api(
     environ: dict[str, str], redis_url: str, host: SimulatedHost, tmp_path: Path
 ) -> None:
