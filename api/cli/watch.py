@@ -32,7 +32,8 @@ def watch(client: Client, found: Json, *, quiet: bool = False) -> tuple[Json, in
         with display:
             found = _settle(client, found, display)
     except KeyboardInterrupt:
-        output.line(f"{found['name']} goes on without being watched. See it: dcloud show {found['id']}")
+        if not quiet:
+            output.line(f"{found['name']} goes on without being watched. See it: dcloud show {found['id']}")
         return found, INTERRUPTED
     code = 0 if found["state"] == "running" else 1
     if not quiet:
