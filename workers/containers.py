@@ -32,6 +32,20 @@ TMPFS_SHARE = 2  # /tmp and /dev/shm hold half of the RAM each at most, and coun
 LOG_OPTIONS = {"max-size": "10m", "max-file": "3"}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS")
 CPU_PERIOD_MICROSECONDS = 100_000
+
+# The main process waits to be told to end. Then it passes that on to everything that runs inside, so that
+# programs can save their work, and waits until they are gone (two are left: the init and itself).
+MAIN = """
+end() {
+    kill -TERM -1
+    while set -- /proc/[0-9]*; [ $# -gt 2 ]; do sleep 0.1; done
+    exit 143
+}
+trap end TERM
+sleep infinity &
+wait
+"""
+
 # Where this machine may not raise limits the engine may not either, and would start nothing.
 OPEN_FILES = min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
@@ -71,7 +85,7 @@ def body(job: Job, place: Place, settings: Settings) -> dict[str, Any]:
         "WorkingDir": WORKSPACE,
         "Entrypoint": [""],  # the image's own is not run
         "Healthcheck": {"Test": ["NONE"]},
-        "Cmd": ["sleep", "infinity"],
+        "Cmd": ["sh", "-c", MAIN],
         "Env": [f"{name}={value}" for name, value in variables(job, place).items()],
         "Labels": {
             ENV: job.id,
@@ -245,15 +259,18 @@ class Containers:
 
     def exec(self, env_id: str, command: Sequence[str], tty: bool) -> Exec:
         """Run a command in the environment, as its user. Raises NotFound."""
-        return Exec(self.engine, self._running(env_id), command, tty)
+        found = self._one(env_id)
+        if not found.running:
+            raise NotFound("The environment does not run now. Start it and try again.")
+        return Exec(self.engine, found.container_id, command, tty)
 
     def logs(self, env_id: str, tail: int, follow: bool) -> Iterator[bytes]:
         """What the container's main process wrote. Raises NotFound."""
-        return self.engine.logs(self._running(env_id), tail, follow)
+        return self.engine.logs(self._one(env_id).container_id, tail, follow)
 
-    def _running(self, env_id: str) -> str:
+    def _one(self, env_id: str) -> Found:
         for found in self._of(env_id):
-            return found.container_id
+            return found
         raise NotFound("The environment has no container now. Start it and try again.")
 
     def _of(self, env_id: str) -> list[Found]:

@@ -227,6 +227,25 @@ def test_what_a_crash_leaves_is_taken_up(lab: Lab, host: Host) -> None:
     assert left(host, job.id) == []
 
 
+def test_programs_are_told_to_end_before_they_are_killed(lab: Lab) -> None:
+    job = lab.start()
+    saves = "trap 'echo saved > /workspace/saved; exit' TERM; echo ready; while :; do sleep 0.1; done"
+    defies = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
+    polite = lab.host.exec(job.id, ["sh", "-c", saves], tty=False)
+    defiant = lab.host.exec(job.id, ["sh", "-c", defies], tty=False)
+    assert (polite.read(), defiant.read()) == (b"ready\n", b"ready\n")
+    began = time.monotonic()
+    lab.host.stop(job.id, grace_seconds=2)
+    assert 1.5 < time.monotonic() - began < 8
+    polite.close()
+    defiant.close()
+    lab.host.start(again(job), Heard())
+    assert lab.run(job, "cat", "/workspace/saved") == (0, "saved\n")
+    began = time.monotonic()
+    lab.host.stop(job.id, grace_seconds=10)
+    assert time.monotonic() - began < 5  # where nothing resists nobody waits
+
+
 def test_how_it_ended_is_told(lab: Lab) -> None:
     job = lab.start()
     (found,) = [c for c in lab.host.containers() if c.env_id == job.id]
@@ -280,6 +299,11 @@ def test_hanging_up_ends_the_command(lab: Lab) -> None:
 def test_a_command_without_a_container(lab: Lab) -> None:
     with pytest.raises(NotFound, match="Start it"):
         lab.host.exec(lab.job().id, ["true"], tty=False)
+    job = lab.start()
+    (found,) = [c for c in lab.host.containers() if c.env_id == job.id]
+    lab.host.engine.stop(found.container_id, 5)
+    with pytest.raises(NotFound, match="Start it"):
+        lab.host.exec(job.id, ["true"], tty=False)
 
 
 def test_storage_grows_when_more_is_asked_for(lab: Lab) -> None:
