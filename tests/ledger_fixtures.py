@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
+import ledger_state
 import pytest
 import redis
 from ledger_parts import PREFIX
@@ -60,9 +61,10 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def ledger(store: str) -> Iterator[Ledger]:
-    """A ledger without anything in it."""
+    """A ledger without anything in it, which every promise of must hold after the test too."""
     with redis.Redis.from_url(store) as client:
         client.flushall()
     ledger = Ledger.connect(Settings.from_env({"DCLOUD_REDIS_URL": store, "DCLOUD_KEY_PREFIX": PREFIX}))
     yield ledger
+    ledger_state.check(ledger.redis, PREFIX, history=True)
     ledger.redis.close()

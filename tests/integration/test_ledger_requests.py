@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,8 +43,10 @@ def test_a_claim_that_is_repeated_after_its_environment_moved_on_gives_nothing_o
     host = OneHost(ledger)
     ledger.submit("e1", "ann", wants())
     assert raw(ledger, "claim", "h1", host.epoch, "r")[0] == "e1"
+    ledger.configure(keep_seconds=0.001)
     host.end("e1")
-    ledger.redis.delete(ledger.keys.environment("e1"))
+    time.sleep(0.01)
+    ledger.expire()
     assert raw(ledger, "claim", "h1", host.epoch, "r") is None
 
 
