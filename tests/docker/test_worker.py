@@ -226,7 +226,7 @@ def test_a_container_that_ends_is_told_and_its_files_are_kept(site: Site, engine
     for env_id in (ended, removed):
         site.wait(env_id, State.RUNNING)
     for container in site.containers(engine):
-        if container.labels["dcloud.env"] == ended:
+        if container.attrs["Labels"]["dcloud.env"] == ended:
             container.kill("SIGKILL")
         else:
             container.remove(force=True)
