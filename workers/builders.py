@@ -17,6 +17,7 @@ from pathlib import Path
 import uv
 
 from common.settings import Settings
+from workers.downloads import received_bytes
 from workers.engine import BUILDER, HOST, PREFIX, Engine, EngineError, EngineMissing
 from workers.execution import Exec
 from workers.images import BaseImage
@@ -46,6 +47,10 @@ class Builder:
     def __init__(self, engine: Engine, container_id: str):
         self._engine = engine
         self._id = container_id
+
+    def received_bytes(self) -> int:
+        """What came to it over the network so far; where it shares the host's network, all that came to the host."""
+        return received_bytes(int(self._engine.inspect(self._id)["State"]["Pid"]))
 
     def run(self, command: Sequence[str], line: Callable[[str], None], tick: Callable[[], None]) -> int:
         """Run a command; `line` takes each line of its output, `tick` is called now and then. The exit code.

@@ -16,6 +16,7 @@ from pathlib import Path
 from common.errors import ProvisionError
 from common.states import Reason
 from workers.builders import STORE, Builder
+from workers.downloads import Download
 from workers.images import BaseImage
 from workers.resolutions import explanation, packages
 
@@ -34,6 +35,7 @@ exec uv pip install "$@" --python "$tree/bin/python" -r "$lock"
 """
 
 SYNC_TIMEOUT_SECONDS = 600
+FETCHED, COMPILED = 0.6, 0.95  # shares of the whole at which wheels that are not here yet are fetched and compiled
 
 Log = Callable[[str], None]
 Progress = Callable[[float, str], None]
@@ -60,7 +62,7 @@ class Installation:
             lock_file.write_text(self.lock)
             self._link_or_fetch()
             if self._compile():
-                self._install("--offline", lambda line: None, lambda: self.progress(0.95, "Linking the libraries"))
+                self._install("--offline", lambda line: None, lambda: self.progress(COMPILED, "Linking the libraries"))
                 # hard links are ordered by the journal, but what was unpacked just now is not
                 subprocess.run(["sync", "-f", str(self.store)], check=True, timeout=SYNC_TIMEOUT_SECONDS)
         except BaseException:
@@ -82,17 +84,17 @@ class Installation:
             for text in linked:
                 self.log(text)
             return
-        before, said, unpacked = len(self._archives()), list[str](), False
+        before, said = len(self._archives()), list[str]()
+        download = Download(len(names), self.builder.received_bytes)
 
         def tick() -> None:
-            done = len(names) if unpacked else max(0, min(len(self._archives()) - before, len(names)))
-            self.progress(0.6 * done / len(names), f"Installing libraries: {done} of {len(names)}")
+            message = download.look(len(self._archives()) - before)
+            self.progress(FETCHED * download.fraction, message)
 
         def line(text: str) -> None:
-            nonlocal unpacked
             said.append(text)
             self.log(text)
-            unpacked = unpacked or text.startswith(("Prepared ", "Installed "))
+            download.read(text)
 
         if self._install("--no-offline", line, tick) != 0:
             whole = "\n".join(said)
@@ -118,7 +120,7 @@ class Installation:
 
         def tick() -> None:
             fraction = min(1.0, done / max(1, total))
-            self.progress(0.6 + 0.35 * fraction, f"Compiling libraries: {done} of {total} files")
+            self.progress(FETCHED + (COMPILED - FETCHED) * fraction, f"Compiling libraries: {done} of {total} files")
 
         def line(text: str) -> None:
             nonlocal done
