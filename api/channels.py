@@ -14,7 +14,7 @@ from api import bodies, remote, streams, wire
 from api.auth import owned
 from api.services import services
 from common import channel
-from common.channel import ClientEnd, Output
+from common.channel import ClientEnd, Input, Output
 from common.errors import ChannelClosed, ContractError, NotFound, Problem
 
 blueprint = Blueprint("channels", __name__)
@@ -22,6 +22,7 @@ blueprint = Blueprint("channels", __name__)
 MAX_ARGUMENTS = 256
 MAX_COMMAND_CHARACTERS = 32 * 1024
 MAX_ROWS_COLS = 2000
+MAX_SEQ = 2**53
 
 
 @blueprint.post("/environments/<env_id>/exec")
@@ -43,14 +44,9 @@ def output(channel_id: str) -> Response:
 
 @blueprint.post("/channels/<channel_id>/input")
 def give(channel_id: str) -> Response:
-    """{"data": base64} for the standard input, {"rows", "cols"} of the terminal, {"close": true} to end the input."""
+    """One thing for the command, with a number `seq` that rises: what was sent twice counts once."""
     end, body = _end(channel_id), bodies.json_object()
-    if "data" in body:
-        _write(end, _decoded(body["data"]))
-    if "rows" in body or "cols" in body:
-        end.resize(_size(body, "rows"), _size(body, "cols"))
-    if body.get("close") is True:
-        end.close_input()
+    end.say(_input(body), _whole(body, "seq", MAX_SEQ))
     return Response(status=204)
 
 
@@ -96,11 +92,13 @@ def _wire(entry: Output) -> dict[str, Any]:
     return {"kind": entry.kind, "data": base64.b64encode(entry.data).decode()}
 
 
-def _write(end: ClientEnd, data: bytes) -> None:
-    if len(data) > channel.CHUNK_BYTES:
-        raise _wrong("data", f"has {len(data)} bytes; at most {channel.CHUNK_BYTES} are accepted at once.")
-    if data:  # no bytes would end the input
-        end.write(data)
+def _input(body: dict[str, Any]) -> Input:
+    """{"data": base64} for the standard input, {"close": true} to end it, or {"rows", "cols"} of the terminal."""
+    if "data" in body:
+        return Input("in", _decoded(body["data"]))
+    if body.get("close") is True:
+        return Input("in")
+    return Input("resize", b"", _whole(body, "rows", MAX_ROWS_COLS), _whole(body, "cols", MAX_ROWS_COLS))
 
 
 def _command(body: dict[str, Any]) -> dict[str, Any]:
@@ -117,23 +115,26 @@ def _command(body: dict[str, Any]) -> dict[str, Any]:
     return {
         "command": command,
         "tty": tty,
-        "rows": _size(body, "rows") if "rows" in body else 24,
-        "cols": _size(body, "cols") if "cols" in body else 80,
+        "rows": _whole(body, "rows", MAX_ROWS_COLS) if "rows" in body else 24,
+        "cols": _whole(body, "cols", MAX_ROWS_COLS) if "cols" in body else 80,
     }
 
 
-def _size(body: dict[str, Any], name: str) -> int:
+def _whole(body: dict[str, Any], name: str, most: int) -> int:
     value = body.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_ROWS_COLS:
-        raise _wrong(name, f"must be a whole number between 1 and {MAX_ROWS_COLS}.")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise _wrong(name, f"must be a whole number between 1 and {most}.")
     return value
 
 
 def _decoded(text: object) -> bytes:
     try:
-        return base64.b64decode(str(text), validate=True)
+        data = base64.b64decode(str(text), validate=True)
     except (binascii.Error, ValueError):
         raise _wrong("data", "must be base64.") from None
+    if not 1 <= len(data) <= channel.CHUNK_BYTES:
+        raise _wrong("data", f"has {len(data)} bytes; between 1 and {channel.CHUNK_BYTES} are accepted at once.")
+    return data
 
 
 def _wrong(path: str, message: str) -> ContractError:

@@ -157,17 +157,15 @@ class Client:
                     raise
                 time.sleep(0.5)
 
-    def write(self, channel: str, data: bytes) -> None:
-        """Bytes for the command's standard input."""
-        self._input(channel, {"data": base64.b64encode(data).decode()})
+    def write(self, channel: str, seq: int, data: bytes) -> None:
+        """Bytes for the command's standard input, b"" ends it. `seq` rises with each call for a channel."""
+        self._input(
+            channel, {"seq": seq, "data": base64.b64encode(data).decode()} if data else {"seq": seq, "close": True}
+        )
 
-    def resize(self, channel: str, rows: int, cols: int) -> None:
-        """The terminal's new size."""
-        self._input(channel, {"rows": rows, "cols": cols})
-
-    def close_input(self, channel: str) -> None:
-        """End the command's standard input."""
-        self._input(channel, {"close": True})
+    def resize(self, channel: str, seq: int, rows: int, cols: int) -> None:
+        """The terminal's new size. `seq` rises with each call for a channel."""
+        self._input(channel, {"seq": seq, "rows": rows, "cols": cols})
 
     def hang_up(self, channel: str) -> None:
         """End the command."""
@@ -203,16 +201,21 @@ class Client:
                     entry_id, data = "", ""
 
     def _input(self, channel: str, body: Json) -> None:
-        for _ in range(100):
+        reached = time.monotonic()
+        while True:
             try:
                 self._request("POST", f"/channels/{channel}/input", json=body)
-            except ApiError as error:
+            except ApiError as error:  # the command may take as long as it likes to read
                 if error.status != httpx.codes.TOO_MANY_REQUESTS:
                     raise
+                reached = time.monotonic()
                 time.sleep(0.1)
+            except Unreachable:
+                if time.monotonic() - reached > PATIENCE_SECONDS:
+                    raise
+                time.sleep(0.5)
             else:
                 return
-        self._request("POST", f"/channels/{channel}/input", json=body)
 
     def _json(self, method: str, path: str, **kwargs: Any) -> Json:
         found: Json = self._request(method, path, **kwargs).json()

@@ -3,7 +3,8 @@
 The API cannot reach a container; the worker beside it can. The client's end puts a request on the
 host's control list and makes the stream `in`; the worker answers on the stream `out`, first with
 "opened". Whoever lives touches its own stream, so either end sees within KEPT_SECONDS that the other
-one died, and then nothing is left of the channel. The clients decode nothing (decode_responses=False)
+one died, and then nothing is left of the channel. Each writer numbers its entries, so what is sent again because
+a reply was lost counts once. The clients decode nothing (decode_responses=False)
 and their socket timeout is longer than BLOCK_SECONDS.
 
   control(host)     list    JSON requests, {"op", "env", "channel", "before", ...}
@@ -15,11 +16,12 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any, cast
 
-from redis import Redis
+from redis import Redis, ResponseError
 
 from common import ids
 from common.errors import ChannelClosed, ChannelFull
@@ -81,7 +83,7 @@ class ClientEnd:
         seconds = redis.time()[0]
         body = json.dumps({**request, "channel": end.channel, "before": seconds + OPEN_SECONDS})
         with redis.pipeline() as pipe:
-            pipe.xadd(end._in, {"kind": "hello"})
+            pipe.xadd(end._in, {"kind": "hello"}, id="0-1")
             pipe.expire(end._in, KEPT_SECONDS)
             pipe.rpush(control, body)
             pipe.ltrim(control, -MAX_REQUESTS, -1)
@@ -113,28 +115,21 @@ class ClientEnd:
             raise ChannelClosed("The connection to the environment has ended.")
         return self._read(after, min(timeout_seconds, BLOCK_SECONDS))
 
-    def write(self, data: bytes) -> None:
-        """Bytes for the standard input, at most CHUNK_BYTES. Raises ChannelFull, ChannelClosed."""
-        self._say({"kind": "in", "data": data[:CHUNK_BYTES]})
+    def say(self, said: Input, number: int) -> None:
+        """Tell the worker. `number` rises with each; one that was told before changes nothing.
 
-    def resize(self, rows: int, cols: int) -> None:
-        """The terminal's new size. Raises ChannelFull, ChannelClosed."""
-        self._say({"kind": "resize", "rows": rows, "cols": cols})
-
-    def close_input(self) -> None:
-        """End the standard input. Raises ChannelFull, ChannelClosed."""
-        self._say({"kind": "in", "data": b""})
+        Raises ChannelFull, ChannelClosed.
+        """
+        if self._redis.xlen(self._in) >= MAX_WAITING:
+            raise ChannelFull("The command does not read its input. Wait a moment and send it again.")
+        fields: dict[Any, Any] = {"kind": said.kind, "data": said.data, "rows": said.rows, "cols": said.cols}
+        if not _add(self._redis, self._in, number, fields):
+            raise ChannelClosed("The connection to the environment has ended.")
+        self._redis.expire(self._in, KEPT_SECONDS)
 
     def close(self) -> None:
         """Hang up; the worker ends what runs."""
         self._redis.delete(self._in, self._out)
-
-    def _say(self, fields: dict[Any, Any]) -> None:
-        if self._redis.xlen(self._in) >= MAX_WAITING:
-            raise ChannelFull("The command does not read its input. Wait a moment and send it again.")
-        if not self._redis.xadd(self._in, fields, nomkstream=True):
-            raise ChannelClosed("The connection to the environment has ended.")
-        self._redis.expire(self._in, KEPT_SECONDS)
 
     def _read(self, after: str, timeout_seconds: float, count: int = MAX_WAITING) -> list[Output]:
         block = max(1, int(timeout_seconds * 1000))
@@ -155,6 +150,8 @@ class WorkerEnd:
         self._in = keys.channel_in(request["channel"])
         self._out = keys.channel_out(request["channel"])
         self._seen = "0"
+        self._said = 0
+        self._saying = threading.Lock()  # numbers must be written in their order
 
     @classmethod
     def of(cls, redis: Redis, keys: Keys, text: bytes | str) -> WorkerEnd | None:
@@ -208,10 +205,10 @@ class WorkerEnd:
 
     def _say(self, fields: dict[Any, Any]) -> None:
         self._check_client()
-        with self._redis.pipeline() as pipe:
-            pipe.xadd(self._out, fields)
-            pipe.expire(self._out, KEPT_SECONDS)
-            pipe.execute()
+        with self._saying:
+            self._said += 1
+            _add(self._redis, self._out, self._said, fields, make=True)
+        self._redis.expire(self._out, KEPT_SECONDS)
 
     def _check_client(self) -> None:
         if not self._redis.exists(self._in):
@@ -219,9 +216,17 @@ class WorkerEnd:
 
 
 def _input(fields: dict[bytes, bytes]) -> Input:
-    return Input(
-        fields[b"kind"].decode(), fields.get(b"data", b""), int(fields.get(b"rows", 0)), int(fields.get(b"cols", 0))
-    )
+    return Input(fields[b"kind"].decode(), fields[b"data"], int(fields[b"rows"]), int(fields[b"cols"]))
+
+
+def _add(redis: Redis, stream: str, number: int, fields: dict[Any, Any], *, make: bool = False) -> bool:
+    """Write the entry with this number once; False where there is no such stream and none is to be made."""
+    try:
+        return redis.xadd(stream, fields, id=f"{number}-0", nomkstream=not make) is not None
+    except ResponseError as error:
+        if "equal or smaller" not in str(error):
+            raise
+        return True  # it is there: the reply to the first try was lost
 
 
 def _next(entry_id: str) -> str:

@@ -22,6 +22,7 @@ from api.client import INPUT_BYTES, ApiError, Client, Unreachable
 
 INTERRUPTED = 130
 LOST = 5
+ENDED = (404, 410)
 SHELL = ("bash",)
 
 
@@ -52,6 +53,7 @@ class _Session:
         self._code: int | None = None
         self._message = ""
         self._resized = False
+        self._seq = 0
         self._reader_gone = False  # whoever read our output has closed it, as `head` does
 
     def run(self) -> int:
@@ -100,22 +102,26 @@ class _Session:
                 if self._resized:
                     self._resized = False
                     size = shutil.get_terminal_size()
-                    self._client.resize(self._channel, size.lines, size.columns)
-                if sys.stdin.fileno() in ready and not self._send(os.read(sys.stdin.fileno(), INPUT_BYTES)):
-                    sources = [self._wake_read]
-            except (ApiError, Unreachable):
-                sources = [self._wake_read]  # it has ended, and the thread that prints knows why
+                    self._client.resize(self._channel, self._next(), size.lines, size.columns)
+                if sys.stdin.fileno() in ready:
+                    data = os.read(sys.stdin.fileno(), INPUT_BYTES)
+                    self._client.write(self._channel, self._next(), data)
+                    sources = sources if data else [self._wake_read]
+            except (ApiError, Unreachable) as error:
+                if isinstance(error, ApiError) and error.status in ENDED:
+                    sources = [self._wake_read]  # the thread that prints knows how
+                    continue
+                self._message = str(error)  # rather than going on without what was typed
+                self._hang_up()
+                return
+
+    def _next(self) -> int:
+        self._seq += 1
+        return self._seq
 
     def _hang_up(self) -> None:
         with contextlib.suppress(ApiError, Unreachable):
             self._client.hang_up(self._channel)
-
-    def _send(self, data: bytes) -> bool:
-        if data:
-            self._client.write(self._channel, data)
-        else:
-            self._client.close_input(self._channel)
-        return bool(data)
 
 
 @contextlib.contextmanager

@@ -65,14 +65,19 @@ def test_a_contract_is_accepted_and_comes_to_run(ada: FlaskClient, host: Simulat
     found = answer.get_json()
     assert answer.headers["Location"] == f"{ENVIRONMENTS}/{found['id']}" == found["links"]["self"]
     assert ids.PATTERN.fullmatch(found["id"])
-    assert (found["name"], found["owner"], found["state"], found["progress"]) == ("data-science", "ada", "queued", 0)
-    assert found["started_at"] is None
+    assert (found["name"], found["owner"]) == ("data-science", "ada")
     assert found["created_at"].endswith("Z")
 
     running = until(ada, found["id"], "running")
     assert (running["progress"], running["host"], running["attempt"]) == (100, "sim", 1)
     assert running["started_at"].endswith("Z")
     assert submitted(ada, **running["contract"])["contract"] == running["contract"]
+
+
+def test_what_waits_has_its_place(ada: FlaskClient) -> None:
+    first, second = submitted(ada), submitted(ada)
+    assert (first["state"], first["progress"], first["position"], first["started_at"]) == ("queued", 0, 1, None)
+    assert (second["position"], second["host"], second["reason"]) == (2, "", "")
 
 
 @pytest.mark.parametrize("example", ["data-science.json", "plain.toml"])
@@ -442,9 +447,9 @@ def test_a_command_and_its_streams(ada: FlaskClient, host: SimulatedHost) -> Non
     answer = ada.post(f"{at}/exec", json={"command": ["cat"]})
     assert answer.status_code == 201, answer.text
     links = answer.get_json()["links"]
-    assert ada.post(links["input"], json={"data": "AP8K"}).status_code == 204
-    assert ada.post(links["input"], json={"rows": 40, "cols": 132}).status_code == 204
-    assert ada.post(links["input"], json={"close": True}).status_code == 204
+    assert ada.post(links["input"], json={"seq": 1, "data": "AP8K"}).status_code == 204
+    assert ada.post(links["input"], json={"seq": 2, "rows": 40, "cols": 132}).status_code == 204
+    assert ada.post(links["input"], json={"seq": 3, "close": True}).status_code == 204
     entries = [json.loads(line[6:]) for line in ada.get(links["output"]).text.splitlines() if line.startswith("data: ")]
     assert entries[0]["kind"] == "opened"
     data = "".join(entry["data"] for entry in entries if entry["kind"] == "out")
@@ -478,7 +483,20 @@ def test_a_command_that_makes_no_sense(ada: FlaskClient, body: Any, path: str) -
 
 
 @pytest.mark.parametrize(
-    "body", [{"data": "!"}, {"data": 5}, {"rows": 1}, {"data": "A" * 24_000}, {"rows": 1, "cols": -1}]
+    "body",
+    [
+        {"seq": 1},
+        {"seq": 1, "data": "!"},
+        {"seq": 1, "data": ""},
+        {"seq": 1, "data": 5},
+        {"seq": 1, "data": "A" * 24_000},
+        {"seq": 1, "rows": 1},
+        {"seq": 1, "rows": 1, "cols": -1},
+        {"data": "AA=="},
+        {"seq": 0, "data": "AA=="},
+        {"seq": "1", "data": "AA=="},
+        {"seq": 2**60, "data": "AA=="},
+    ],
 )
 def test_input_that_makes_no_sense(ada: FlaskClient, host: SimulatedHost, body: Any) -> None:
     at = f"{ENVIRONMENTS}/{submitted(ada)['id']}"

@@ -64,9 +64,9 @@ def test_a_conversation(ends: tuple[ClientEnd, WorkerEnd]) -> None:
     client, worker = ends
     assert (worker.request["op"], worker.request["command"]) == ("exec", ["cat"])
     binary = bytes(range(256))
-    client.write(binary)
-    client.resize(40, 132)
-    client.close_input()
+    client.say(Input("in", binary), 1)
+    client.say(Input("resize", b"", 40, 132), 2)
+    client.say(Input("in"), 3)
     assert worker.receive() == [Input("in", binary), Input("resize", b"", 40, 132), Input("in", b"")]
     assert worker.receive(0.01) == []
     worker.send(binary)
@@ -116,13 +116,38 @@ def test_long_output_comes_whole_and_in_order_and_is_never_more_than_the_cap(
 
 def test_input_that_nobody_reads_is_refused_and_goes_on_later(ends: tuple[ClientEnd, WorkerEnd]) -> None:
     client, worker = ends
-    for _ in range(channel.MAX_WAITING - 1):  # the greeting is the first
-        client.write(b"x")
+    for number in range(1, channel.MAX_WAITING):  # the greeting is the first
+        client.say(Input("in", b"x"), number)
     with pytest.raises(ChannelFull):
-        client.write(b"y")
+        client.say(Input("in", b"y"), 1000)
     assert len(worker.receive()) == channel.MAX_WAITING - 1
-    client.write(b"z")
+    client.say(Input("in", b"z"), 1000)
     assert worker.receive() == [Input("in", b"z")]
+
+
+def test_what_is_sent_again_because_the_reply_was_lost_counts_once(ends: tuple[ClientEnd, WorkerEnd]) -> None:
+    client, worker = ends
+    for number in (1, 1, 2):
+        client.say(Input("in", b"%d" % number), number)
+    assert [said.data for said in worker.receive()] == [b"1", b"2"]
+    client.say(Input("in", b"2"), 2)  # though it was read and is gone
+    assert worker.receive(0.01) == []
+
+    worker.send(b"a")
+    worker._said -= 1  # as redis-py does when it sends the command again
+    worker.send(b"a")
+    worker.send(b"b")
+    assert [output.data for output in client.read()] == [b"", b"a", b"b"]
+
+
+def test_two_threads_of_a_worker_lose_nothing(ends: tuple[ClientEnd, WorkerEnd]) -> None:
+    client, worker = ends
+    threads = [threading.Thread(target=lambda: [worker.send(b"x") for _ in range(50)]) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(client.read()) == 101
 
 
 def test_no_worker_is_told_after_some_seconds_and_nothing_is_left(
@@ -193,7 +218,7 @@ def test_a_worker_that_vanished_is_noticed_by_the_client(ends: tuple[ClientEnd, 
 
 def test_who_writes_to_a_channel_that_has_ended_is_told(redis: Redis) -> None:
     gone = ClientEnd(redis, KEYS, ENV + "0" * 26)
-    for act in (gone.read, lambda: gone.write(b"x"), lambda: gone.resize(1, 1), gone.close_input):
+    for act in (gone.read, lambda: gone.say(Input("in", b"x"), 1)):
         with pytest.raises(ChannelClosed):
             act()
     gone.close()
@@ -212,7 +237,7 @@ def test_each_end_keeps_only_its_own_stream_alive(ends: tuple[ClientEnd, WorkerE
     client.read()
     assert (redis.ttl(into) > 5, redis.ttl(out) > 5) == (True, False)
     age()
-    client.write(b"x")
+    client.say(Input("in", b"x"), 1)
     assert (redis.ttl(into) > 5, redis.ttl(out) > 5) == (True, False)
     age()
     worker.receive()

@@ -279,6 +279,34 @@ def test_exec_carries_input_output_and_exit_code(dcloud: Any, host: SimulatedHos
     assert done.stdout == "".join(f"{n}\n" for n in range(1, 100_001))
 
 
+def test_exec_waits_for_a_command_that_reads_late(dcloud: Any, host: SimulatedHost) -> None:
+    submit(dcloud, "lab")
+    text = "line\n" * 800_000  # 4 MB: more than may wait, so that the server says 429
+    done = dcloud("exec", "lab", "--", "sh", "-c", "sleep 2; wc -c", stdin=text)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, str(len(text)), "")
+
+
+def test_exec_says_so_when_it_may_not_go_on(
+    environ: dict[str, str], dcloud: Any, host: SimulatedHost, parts: Any
+) -> None:
+    submit(dcloud, "lab")
+    with subprocess.Popen(
+        [DCLOUD, "exec", "lab", "--", "cat"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(b"one\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"one\n"
+        parts.accounts.revoke("ada", environ["DCLOUD_TOKEN"].split("_")[2])
+        process.stdin.write(b"two\n")
+        process.stdin.flush()
+        assert process.wait(15) == 5
+        assert b"revoked" in process.stderr.read()
+
+
 def test_exec_hangs_up_when_it_is_interrupted(environ: dict[str, str], dcloud: Any, host: SimulatedHost) -> None:
     submit(dcloud, "lab")
     with subprocess.Popen(
