@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import uv
 
@@ -173,7 +174,7 @@ class Builders:
         with suppress(EngineError):  # the next start of the worker removes what is left
             self.close(IDLE_SECONDS)
 
-    def _config(self, base: BaseImage) -> dict[str, object]:
+    def _config(self, base: BaseImage) -> dict[str, Any]:
         binds = [f"{self.store.absolute()}:{STORE}", f"{uv.find_uv_bin()}:/usr/local/bin/uv:ro"]
         binds += [f"{source}:{target}:ro" for source, target in self.sources.mounts]
         env = {

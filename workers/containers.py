@@ -182,41 +182,40 @@ class Containers:
         self.engine = engine
         self.network = network
 
-    def start(self, job: Job, place: Place) -> str:
-        """The running container of `job`; its id. One of an older token is replaced.
+    def take_over(self, job: Job) -> str:
+        """The container that an earlier attempt with this token left, "" where there is none.
 
-        Raises ProvisionError, and StaleToken where a newer one exists.
+        What an older token left is removed, under whatever host name of this machine it was made.
+        Raises StaleToken where a newer one exists.
         """
+        mine = ""
+        for found in self._of(job.id):
+            if found.token > job.token:
+                raise StaleToken(f"A container with the newer token {found.token} exists.")
+            if found.token == job.token and found.host == self.settings.host and not mine:
+                mine = found.container_id
+            else:
+                self.engine.remove(found.container_id)
+        return mine
+
+    def start(self, job: Job, place: Place, container_id: str) -> str:
+        """Start the container that was taken over, or else a new one; its id. Raises ProvisionError."""
         try:
-            adopted = self._adopt(job)
-            if adopted:
-                return adopted
-            self._lay_over(job, place)
-            container_id = self._create(job, place)
+            if not container_id:
+                self._lay_over(job, place)
+                container_id = self._create(job, place)
             self.engine.start(container_id)
         except EngineUnavailable as error:
             raise ProvisionError(
                 Reason.CONTAINER_NOT_STARTED, "The Docker engine of the host does not answer.", str(error)
             ) from error
         except EngineError as error:
-            self.remove(job.id)
+            self.stop(job.id, 0)
+            self.uncover(job.id)
             raise ProvisionError(
                 Reason.CONTAINER_NOT_STARTED, f"The engine refused to start the container: {error}", str(error)
             ) from error
         return container_id
-
-    def _adopt(self, job: Job) -> str | None:
-        """The container that an earlier attempt with this token left. What an older token left is removed."""
-        adopted = None
-        for found in self._of(job.id):
-            if found.token > job.token:
-                raise StaleToken(f"A container with the newer token {found.token} exists.")
-            if found.token == job.token and adopted is None:
-                self.engine.start(found.container_id)
-                adopted = found.container_id
-            else:
-                self.engine.remove(found.container_id)
-        return adopted
 
     def _lay_over(self, job: Job, place: Place) -> None:
         """The engine's volume that mounts the layer with its upper side on the environment's storage."""
@@ -240,16 +239,15 @@ class Containers:
             ) from error
 
     def stop(self, env_id: str, grace_seconds: float) -> None:
-        """End and remove the container and what was laid over its layer; fine where there is none."""
+        """End and remove this host's container of an environment; fine where there is none."""
         for found in self._of(env_id):
-            if found.running and grace_seconds > 0:
-                self.engine.stop(found.container_id, grace_seconds)
-        self.remove(env_id)
+            if found.host == self.settings.host:
+                if found.running and grace_seconds > 0:
+                    self.engine.stop(found.container_id, grace_seconds)
+                self.engine.remove(found.container_id)
 
-    def remove(self, env_id: str) -> None:
-        """Kill and remove; fine where there is none."""
-        for found in self._of(env_id):
-            self.engine.remove(found.container_id)
+    def uncover(self, env_id: str) -> None:
+        """Remove what was laid over the layer; fine where there is nothing. After `stop`."""
         self.engine.remove_volume(overlay_name(env_id))
 
     def all(self) -> list[Found]:
@@ -270,11 +268,12 @@ class Containers:
 
     def _one(self, env_id: str) -> Found:
         for found in self._of(env_id):
-            return found
+            if found.host == self.settings.host:
+                return found
         raise NotFound("The environment has no container now. Start it and try again.")
 
     def _of(self, env_id: str) -> list[Found]:
-        rows = self.engine.containers(f"{ENV}={env_id}", f"{HOST}={self.settings.host}")
+        rows = self.engine.containers(f"{ENV}={env_id}")
         return [found for row in rows if (found := _found(row))]
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
 import uv
@@ -82,12 +83,13 @@ class Host:
             base = self.images.get(job.contract, lambda f, said: report.phase(Phase.IMAGE, f, said), report.log)
             layer = self._layer(job, base, report)
             report.phase(Phase.STORAGE, 0, "Making the storage")
+            container_id = self.containers_.take_over(job)
             volume = self.volumes_.open(job.id, job.contract.resources.storage_mib)
             volume.pin(base.key, job.contract.libraries, layer.lock)
             report.phase(Phase.STORAGE, 1, "Storage is ready")
             report.starting()
             place = Place(base, layer, volume, self.network.ready(), self.sources)
-            return self.containers_.start(job, place)
+            return self.containers_.start(job, place, container_id)
         except EngineError as error:
             raise ProvisionError(
                 Reason.CONTAINER_NOT_STARTED, f"The engine of the host refused a step: {error}", str(error)
@@ -96,12 +98,16 @@ class Host:
     def stop(self, env_id: str, grace_seconds: float = 10) -> None:
         """The container is gone, the storage kept. Fine where there is none."""
         self.containers_.stop(env_id, grace_seconds)
-        self.volumes_.close(env_id)
+        if self.volumes_.mine(env_id):
+            self.containers_.uncover(env_id)
+            self.volumes_.close(env_id)
 
     def remove(self, env_id: str) -> None:
         """Everything of the environment is gone from this host. Fine where there is nothing."""
         self.containers_.stop(env_id, 0)
-        self.volumes_.remove(env_id)
+        if self.volumes_.mine(env_id):
+            self.containers_.uncover(env_id)
+            self.volumes_.remove(env_id)
 
     def containers(self) -> list[Found]:
         """Ours that carry this host's name."""
@@ -161,9 +167,10 @@ class Host:
         return found
 
     def _remove_builders(self) -> None:
-        """Builders whose process has ended; those of a live one have its number."""
+        """Builders whose process has ended: a worker that was killed leaves them."""
         for row in self.engine.containers(BUILDER, f"{HOST}={self.settings.host}"):
-            self.engine.remove(row["Id"])
+            if not Path(f"/proc/{row['Config']['Labels'][BUILDER]}").exists():
+                self.engine.remove(row["Id"])
 
 
 def _check(settings: Settings) -> None:

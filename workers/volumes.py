@@ -119,6 +119,11 @@ class Volumes:
                     path.unlink()
             volume.directory.rmdir()
 
+    def mine(self, env_id: str) -> bool:
+        """Whether no other host of this machine has taken the storage over."""
+        owner = self.get(env_id).directory / "owner.json"
+        return not owner.exists() or self._ours(owner)
+
     def all(self) -> list[str]:
         """Environments whose storage lies here under this host's name."""
         return [path.parent.name for path in sorted(self.directory.glob("*/owner.json")) if self._ours(path)]

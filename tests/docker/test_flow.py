@@ -211,6 +211,40 @@ def test_the_same_token_adopts_and_a_newer_one_replaces(lab: Lab) -> None:
         lab.host.start(job, Heard())
 
 
+def test_another_host_of_this_machine_takes_over(lab: Lab, host: Host) -> None:
+    """The environment of a host that was given up goes to another; what the first does later changes nothing."""
+    from dataclasses import replace
+
+    job = lab.start()
+    lab.run(job, "sh", "-c", "echo mine > file")
+    heir = Lab(Host(replace(host.settings, host_name="heir")))
+    try:
+        heir.host.start(again(job), Heard())
+        assert [c.env_id for c in host.containers()] == []
+        host.stop(job.id)
+        host.remove(job.id)
+        assert heir.run(job, "cat", "file") == (0, "mine\n")
+        assert (host.volumes(), heir.host.volumes()) == ([], [job.id])
+        with pytest.raises(StaleToken):
+            host.start(job, Heard())
+    finally:
+        heir.host.remove(job.id)
+        heir.host.builders.close()
+        heir.host.close()
+    assert left(host, job.id) == []
+
+
+def test_builders_of_a_process_that_was_killed_are_removed(host: Host) -> None:
+    base = host.images.get(Lab(host).job().contract, lambda *_: None, lambda _: None)
+    with subprocess.Popen(["sleep", "0"]) as ended:
+        pass
+    config = host.builders._config(base)
+    config["Labels"][BUILDER] = str(ended.pid)
+    orphan = host.engine.create(config)
+    Host(host.settings).close()
+    assert orphan not in [row["Id"] for row in host.engine.containers(BUILDER)]
+
+
 def test_what_a_crash_leaves_is_taken_up(lab: Lab, host: Host) -> None:
     job = lab.job()
     volume = host.volumes_.get(job.id)
