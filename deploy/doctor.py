@@ -25,6 +25,7 @@ from deploy import engine, host, redis_server
 from deploy.installation import Installation
 
 PROBE_IMAGE = "python:3.11-slim-bookworm"
+PROBE_RELEASE = "bookworm"
 NETWORK_SECONDS = 20.0
 LEAST_FREE_GB = 10
 
@@ -125,7 +126,8 @@ def check_mirror(settings: Settings) -> Check:
     form = "$(SITE) $(RELEASE)"
     targets = host.output(["apt-get", "indextargets", "--format", form, "Created-By: Packages"]).splitlines()
     site, _, release = targets[0].partition(" ") if targets else ("", "", "")
-    site = settings.apt_mirror or site
+    if settings.apt_mirror:
+        site, release = settings.apt_mirror, PROBE_RELEASE
     helper = Path("/usr/lib/apt/apt-helper")
     if not site or not helper.exists():
         return Check(name, None, "this machine has no apt", "Base images then come from a registry only.")

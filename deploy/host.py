@@ -43,9 +43,13 @@ def run(command: Sequence[str], log: Path, env: Mapping[str, str] | None = None)
         raise SetupError(f"`{' '.join(command[:4])} …` failed with exit status {done.returncode}.", log)
 
 
-def packages_for(programs: Mapping[str, str]) -> list[str]:
-    """The packages to install so that every one of `programs` (program to package) is there."""
-    return sorted({package for name, package in programs.items() if program(name) is None})
+def packages_for(wanted: Mapping[str, str]) -> list[str]:
+    """The packages to install so that all of `wanted` is there: a program or a file's path, and its package."""
+    return sorted({package for name, package in wanted.items() if not _is_there(name)})
+
+
+def _is_there(name: str) -> bool:
+    return Path(name).exists() if name.startswith("/") else program(name) is not None
 
 
 def install(packages: Iterable[str], log: Path) -> None:

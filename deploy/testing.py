@@ -12,7 +12,7 @@ from deploy.installation import Installation
 from deploy.steps import explain, step
 from deploy.venv import PYTHON, ROOT
 
-PROGRAMS = {**up.PROGRAMS, "redis-server": "redis-server", "chromium": "chromium"}
+NEEDED = {**up.NEEDED, "redis-server": "redis-server", "chromium": "chromium"}
 # The quick ones first, so that what is broken is seen soon.
 TIERS = ("unit", "integration", "docker", "faults", "browser", "acceptance")
 
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     tests = Installation(ROOT / "var" / "test")
     try:
         with step("Host packages") as under_way:
-            missing = host.packages_for(PROGRAMS)
+            missing = host.packages_for(NEEDED)
             host.install(missing, tests.setup_log)
             under_way.found = f"installed {', '.join(missing)}" if missing else "all there already"
         with step("Docker engine") as under_way:

@@ -13,8 +13,10 @@ from deploy import demo, engine, host, redis_server, services
 from deploy.installation import Installation, private_write
 from deploy.steps import explain, step
 
-# What the worker calls on the host, and the packages that bring it.
-PROGRAMS = {
+# What the worker needs of the host, and the packages that bring it. The keys are those of Debian's archive, for base
+# images are Debian's on a machine that is Ubuntu's too.
+NEEDED = {
+    "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
     "iptables": "iptables",
     "losetup": "mount",
     "mkfs.ext4": "e2fsprogs",
@@ -41,7 +43,7 @@ def main() -> int:
 def bring_up(installation: Installation) -> None:
     """Let the engine, Redis and the services run. What runs already is left as it is."""
     with step("Host packages") as under_way:
-        missing = host.packages_for(PROGRAMS)
+        missing = host.packages_for(NEEDED)
         host.install(missing, installation.setup_log)
         under_way.found = f"installed {', '.join(missing)}" if missing else "all there already"
     with step("Docker engine") as under_way:

@@ -73,9 +73,9 @@ def test_an_address_in_use_is_refused_with_another_to_try() -> None:
             services.refuse_taken("DCLOUD_API_BIND", f"127.0.0.1:{port}")
 
 
-def test_packages_are_those_whose_program_is_missing() -> None:
-    wanted = {"sh": "dash", "no-such-program": "something", "neither-this-one": "something"}
-    assert host.packages_for(wanted) == ["something"]
+def test_packages_are_those_of_which_something_is_missing() -> None:
+    wanted = {"sh": "dash", "no-such-program": "something", "/etc/passwd": "something", "/no/such/file": "another"}
+    assert host.packages_for(wanted) == ["another", "something"]
 
 
 def test_where_nothing_may_be_installed_the_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
