@@ -13,10 +13,11 @@ from deploy import demo, engine, host, redis_server, services
 from deploy.installation import Installation, private_write
 from deploy.steps import explain, step
 
-# What the worker needs of the host, and the packages that bring it. The keys are those of Debian's archive, for base
-# images are Debian's on a machine that is Ubuntu's too.
+# What the worker needs of the host, and the packages that bring it. Base images are Debian's on a machine that is
+# Ubuntu's too; mmdebstrap finds the keys for them with gpg.
 NEEDED = {
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
+    "gpg": "gpg",
     "iptables": "iptables",
     "losetup": "mount",
     "mkfs.ext4": "e2fsprogs",
