@@ -13,7 +13,9 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from common.units import MIB
 USER = 1000  # user and group of everything that belongs to an environment
 MOUNT_OPTIONS = "loop,nosuid,nodev,noatime"
 TIMEOUT_SECONDS = 120
+RELEASE_SECONDS = 20.0
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
@@ -88,9 +91,15 @@ class Volumes:
                 _write(volume.directory / "owner.json", json.dumps(self.owner))
             image = volume.directory / "storage.img"
             if not image.exists():
+                _write(volume.directory / "size_mib", str(size_mib))
                 _format(image, size_mib)
-            if not self._mounted(volume):
-                self._mount(volume, image, size_mib)
+            if int((volume.directory / "size_mib").read_text()) < size_mib:
+                self.close(env_id)
+                _grow(image, size_mib)
+                _write(volume.directory / "size_mib", str(size_mib))
+            if not _mounted(volume):
+                (volume.directory / "mount").mkdir(exist_ok=True)
+                _run("mount", "-t", "ext4", "-o", MOUNT_OPTIONS, image, volume.directory / "mount")
             _make(volume.home, USER, 0o755)
             _make(volume.workspace, USER, 0o755)
             (volume.directory / "mount" / "layers").mkdir(exist_ok=True)
@@ -103,7 +112,7 @@ class Volumes:
     def close(self, env_id: str) -> None:
         """Unmount; the file stays. Fine where nothing is mounted."""
         volume = self.get(env_id)
-        while self._mounted(volume):
+        while _mounted(volume):
             _run("umount", volume.directory / "mount")
 
     def remove(self, env_id: str) -> None:
@@ -134,17 +143,32 @@ class Volumes:
         except (OSError, ValueError):
             return False
 
-    def _mount(self, volume: Volume, image: Path, size_mib: int) -> None:
-        if image.stat().st_size < size_mib * MIB:
-            os.truncate(image, size_mib * MIB)
-            _run("e2fsck", "-f", "-p", image)
-            _run("resize2fs", image)
-        (volume.directory / "mount").mkdir(exist_ok=True)
-        _run("mount", "-t", "ext4", "-o", MOUNT_OPTIONS, image, volume.directory / "mount")
 
-    def _mounted(self, volume: Volume) -> bool:
-        point = str((volume.directory / "mount").absolute())
-        return any(line.split(" ")[4] == point for line in Path("/proc/self/mountinfo").read_text().splitlines())
+def _mounted(volume: Volume) -> bool:
+    point = str((volume.directory / "mount").absolute())
+    return any(line.split(" ")[4] == point for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def _grow(image: Path, size_mib: int) -> None:
+    """Grow an unmounted file system. (While mounted the kernel wants a right that not every root has.)"""
+    deadline = time.monotonic() + RELEASE_SECONDS
+    while _attached(image):
+        # a container that was being started holds a copy of all mounts for a blink
+        if time.monotonic() > deadline:
+            raise OSError(f"{image} is still in use after {RELEASE_SECONDS:g} s; try again")
+        time.sleep(0.1)
+    os.truncate(image, size_mib * MIB)
+    _run("e2fsck", "-f", "-p", image, good=(0, 1))  # 1: it mended something
+    _run("resize2fs", image)
+
+
+def _attached(image: Path) -> bool:
+    """Whether a loop device still serves the file."""
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):  # given back this moment
+            if backing.read_text().strip() == str(image.absolute()):
+                return True
+    return False
 
 
 def _format(image: Path, size_mib: int) -> None:
@@ -170,8 +194,11 @@ def _write(path: Path, text: str) -> None:
     new.rename(path)
 
 
-def _run(*command: str | Path) -> None:
-    subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+def _run(*command: str | Path, good: tuple[int, ...] = (0,)) -> None:
+    words = [str(word) for word in command]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+    if done.returncode not in good:
+        raise subprocess.CalledProcessError(done.returncode, words, done.stdout, done.stderr)
 
 
 def _explain(error: Exception) -> str:
