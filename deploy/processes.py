@@ -99,6 +99,8 @@ class Processes:
                 if time.monotonic() > deadline:
                     raise SetupError(f"{name} (pid {process.pid}) cannot be ended. End it, then run this again.")
                 time.sleep(0.05)
+            if child := self._children.pop(process.pid, None):
+                child.wait()  # it may have ended between the look at the child and the look at its number
         (self.records / f"{name}.json").unlink(missing_ok=True)
         return process is not None
 

@@ -24,7 +24,8 @@ from deploy.processes import Processes
 from deploy.steps import SetupError
 
 NAME = "redis"  # of the process
-USUAL_PORT = 6379
+# not any free one: the kernel gives those to outgoing connections too, and one that was given is not found again
+OUR_PORTS = range(6379, 6479)
 
 OLDEST = (7, 0)  # Redis Functions came with 7.0
 CONFIG = """\
@@ -83,9 +84,9 @@ def url(port: int, password: str) -> str:
     return f"redis://:{password}@127.0.0.1:{port}/0"
 
 
-def free_port(wanted: int = 0) -> int:
-    """The wanted port of the loopback where nothing listens on it, else any free one."""
-    for port in (wanted, 0):
+def free_port(*wanted: int) -> int:
+    """The first of the wanted ports of the loopback on which nothing listens, else any free one."""
+    for port in (*wanted, 0):
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -121,7 +122,7 @@ def ensure(processes: Processes, var: Path, known: str) -> tuple[str, str]:
         return known, f"127.0.0.1:{before.port}, runs already"
     directory = var / "redis"
     program = _same_as_before(directory)
-    port = free_port(before.port or USUAL_PORT)
+    port = free_port(*([before.port] if before.port else []), *OUR_PORTS)
     password = before.password or secrets.token_urlsafe(24)
     process = processes.start(NAME, command(program, directory, port, password), os.environ, var)
     address = url(port, password)
