@@ -32,11 +32,11 @@ def version() -> str | None:
         return None
 
 
-def containers() -> int | None:
-    """How many containers run on the engine; None where none answers this user."""
+def containers() -> str | None:
+    """The names of the containers that run on the engine; None where none answers this user."""
     try:
         with _client() as client:
-            return len(client.containers.list(ignore_removed=True))
+            return ", ".join(str(container.name) for container in client.containers.list(ignore_removed=True))
     except (DockerException, RequestException):
         return None
 
@@ -78,9 +78,9 @@ def stop(processes: Processes) -> str:
     """End an engine of ours, unless containers of somebody else run on it; says which."""
     others = containers()
     if others is None:
-        others = int(_as_root("containers") or 0)  # where it answers nobody, nobody loses anything
+        others = _as_root("containers")  # where it answers nobody, nobody loses anything
     if others:
-        return f"left running: {others} containers that are not DCloud's run on it"
+        return f"left running, for {others} runs on it"
     processes.stop(NAME, grace_seconds=60)
     return "ended"
 

@@ -169,8 +169,16 @@ class Host:
     def _remove_builders(self) -> None:
         """Builders whose process has ended: a worker that was killed leaves them."""
         for row in self.engine.containers(BUILDER, f"{HOST}={self.settings.host}"):
-            if not Path(f"/proc/{row['Config']['Labels'][BUILDER]}").exists():
+            if not _lives(row["Config"]["Labels"][BUILDER]):
                 self.engine.remove(row["Id"])
+
+
+def _lives(pid: str) -> bool:
+    """Whether a process runs. One that nobody waits for, as in a container without an init, has ended all the same."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
 
 
 def _check(settings: Settings) -> None:
