@@ -1,13 +1,8 @@
-"""Containers: what an environment may see and use, and its container's life.
-
-`docs/security.md` lists what is in here, item by item, with the reasons.
-"""
+"""Containers: their life on this host."""
 
 from __future__ import annotations
 
-import math
 import re
-import resource
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,37 +12,9 @@ from common.environment import Job
 from common.errors import NotFound, ProvisionError, StaleToken
 from common.settings import Settings
 from common.states import Reason
-from common.units import MIB
-from workers.engine import ENV, HOST, OWNER, PREFIX, TOKEN, Engine, EngineConflict, EngineError, EngineUnavailable
+from workers.confinement import Place, body, overlay_name
+from workers.engine import ENV, HOST, PREFIX, TOKEN, Engine, EngineConflict, EngineError, EngineUnavailable
 from workers.execution import Exec
-from workers.images import BaseImage
-from workers.layers import Layer
-from workers.network import Network
-from workers.sources import Sources
-from workers.volumes import USER, Volume
-
-HOME = "/home/user"
-WORKSPACE = "/workspace"
-TMPFS_SHARE = 2  # /tmp and /dev/shm hold half of the RAM each at most, and count as RAM
-LOG_OPTIONS = {"max-size": "10m", "max-file": "3"}
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS")
-CPU_PERIOD_MICROSECONDS = 100_000
-
-# The main process waits to be told to end. Then it passes that on to everything that runs inside, so that
-# programs can save their work, and waits until they are gone (two are left: the init and itself).
-MAIN = """
-end() {
-    kill -TERM -1
-    while set -- /proc/[0-9]*; [ $# -gt 2 ]; do sleep 0.1; done
-    exit 143
-}
-trap end TERM
-sleep infinity &
-wait
-"""
-
-# Where this machine may not raise limits the engine may not either, and would start nothing.
-OPEN_FILES = min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
 @dataclass(frozen=True)
@@ -65,122 +32,12 @@ class Found:
     created_at: float  # seconds since the epoch, by the engine's clock
 
 
-@dataclass(frozen=True)
-class Place:
-    """What was made for a job before its container."""
-
-    base: BaseImage
-    layer: Layer
-    volume: Volume
-    network: str
-    sources: Sources
-
-
-def body(job: Job, place: Place, settings: Settings) -> dict[str, Any]:
-    """The Engine API body that creates the container of `job`. Nothing else decides what a container has."""
-    return {
-        "Image": place.base.tag,
-        "Hostname": hostname(job.name),
-        "User": f"{USER}:{USER}",
-        "WorkingDir": WORKSPACE,
-        "Entrypoint": [""],  # the image's own is not run
-        "Healthcheck": {"Test": ["NONE"]},
-        "Cmd": ["sh", "-c", MAIN],
-        "Env": [f"{name}={value}" for name, value in variables(job, place).items()],
-        "Labels": {
-            ENV: job.id,
-            TOKEN: str(job.token),
-            HOST: settings.host,
-            OWNER: job.owner,
-            PREFIX: settings.key_prefix,
-        },
-        "HostConfig": host_config(job, place, settings),
-    }
-
-
-def host_config(job: Job, place: Place, settings: Settings) -> dict[str, Any]:
-    """Limits and confinement, as the Engine API takes them."""
-    asked = job.contract.resources
-    ram = asked.ram_mib * MIB
-    mounts = [
-        _bind(str(place.volume.home), HOME),
-        _bind(str(place.volume.workspace), WORKSPACE),
-        {
-            "Type": "volume",
-            "Source": overlay_name(job.id),
-            "Target": place.layer.path,
-            "VolumeOptions": {"NoCopy": True},
-        },
-        *(_bind(source, target, read_only=True) for source, target in place.sources.mounts),
-    ]
-    config: dict[str, Any] = {
-        "Init": True,
-        "ReadonlyRootfs": True,
-        "Mounts": mounts,
-        "Tmpfs": {
-            "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={ram // TMPFS_SHARE}",  # noqa: S108
-            "/run": f"rw,nosuid,nodev,noexec,uid={USER},gid={USER},mode=755,size={min(ram // 8, 64 * MIB)}",
-        },
-        "ShmSize": ram // TMPFS_SHARE,
-        "Memory": ram,
-        "MemorySwap": ram,  # memory and swap together: no swap
-        "CpuPeriod": CPU_PERIOD_MICROSECONDS,
-        "CpuQuota": asked.cpu_milli * CPU_PERIOD_MICROSECONDS // 1000,
-        "PidsLimit": settings.pids_limit,
-        "Ulimits": [
-            {"Name": "nofile", "Soft": OPEN_FILES, "Hard": OPEN_FILES},
-            {"Name": "core", "Soft": 0, "Hard": 0},
-        ],
-        "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges"],
-        "IpcMode": "private",
-        "CgroupnsMode": "private",
-        "NetworkMode": place.network,
-        "RestartPolicy": {"Name": "no"},
-        "LogConfig": {"Type": "json-file", "Config": LOG_OPTIONS},
-    }
-    if job.gpus:
-        config["DeviceRequests"] = [
-            {"Driver": "nvidia", "DeviceIDs": list(job.gpus), "Capabilities": [["gpu", "compute", "utility"]]}
-        ]
-    return config
-
-
-def variables(job: Job, place: Place) -> dict[str, str]:
-    """The container's environment variables."""
-    cores = str(max(1, math.ceil(job.contract.resources.cpu_milli / 1000)))
-    values = {
-        **place.sources.user_env,
-        "PATH": f"{place.layer.path}/bin:{HOME}/.local/bin:/usr/local/bin:/usr/bin:/bin",
-        "VIRTUAL_ENV": place.layer.path,
-        "HOME": HOME,
-        "USER": "user",
-        "LANG": "C.UTF-8",
-        "DCLOUD_ENVIRONMENT": job.id,
-        **dict.fromkeys(THREAD_VARIABLES, cores),
-    }
-    if not job.gpus:
-        values["NVIDIA_VISIBLE_DEVICES"] = "void"  # an engine that runs everything by NVIDIA's runtime gives none
-    return values
-
-
-def hostname(name: str) -> str:
-    """The nearest that a host may be called: letters, digits and '-', at most 63."""
-    return re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-")[:63].rstrip("-") or "environment"
-
-
-def overlay_name(env_id: str) -> str:
-    """The name of the engine's volume that lays an environment's changes over its layer."""
-    return f"dcloud-{env_id}"
-
-
 class Containers:
     """The containers of this host."""
 
-    def __init__(self, settings: Settings, engine: Engine, network: Network):
+    def __init__(self, settings: Settings, engine: Engine):
         self.settings = settings
         self.engine = engine
-        self.network = network
 
     def take_over(self, job: Job) -> str:
         """The container that an earlier attempt with this token left, "" where there is none.
@@ -275,16 +132,6 @@ class Containers:
     def _of(self, env_id: str) -> list[Found]:
         rows = self.engine.containers(f"{ENV}={env_id}")
         return [found for row in rows if (found := _found(row))]
-
-
-def _bind(source: str, target: str, read_only: bool = False) -> dict[str, Any]:
-    return {
-        "Type": "bind",
-        "Source": source,
-        "Target": target,
-        "ReadOnly": read_only,
-        "BindOptions": {"Propagation": "rprivate"},
-    }
 
 
 def _found(row: dict[str, Any]) -> Found | None:

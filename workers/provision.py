@@ -21,7 +21,8 @@ from common.settings import Settings
 from common.states import Phase, Reason
 from workers import inventory
 from workers.builders import Builders
-from workers.containers import Containers, Found, Place
+from workers.confinement import Place
+from workers.containers import Containers, Found
 from workers.engine import BUILDER, HOST, Engine, EngineError
 from workers.execution import Exec
 from workers.images import BaseImage, Images
@@ -62,7 +63,7 @@ class Host:
         self.network = Network(settings, self.engine, self.sources)
         self.images = Images(settings, self.engine, self.sources)
         self.volumes_ = Volumes(settings)
-        self.containers_ = Containers(settings, self.engine, self.network)
+        self.containers_ = Containers(settings, self.engine)
         builders = Builders(settings, self.engine, self.network, self.sources)
         self.builders = builders
         self.resolutions = Resolutions(settings, builders, _uv_version())

@@ -10,7 +10,7 @@ import pytest
 from common.contract import parse
 from common.environment import Job
 from common.settings import Settings
-from workers.containers import Place, body, host_config, hostname, variables
+from workers.confinement import Place, body, host_config, hostname, variables
 from workers.images import BaseImage
 from workers.layers import Layer
 from workers.sources import Sources
