@@ -54,6 +54,3 @@ def main() -> None:
     except DCloudError as error:
         output.refusal(str(error))
         sys.exit(REFUSED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone, as `head` does; Python would complain at its end
-        sys.exit(0)

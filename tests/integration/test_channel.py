@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -142,12 +143,15 @@ def test_what_is_sent_again_because_the_reply_was_lost_counts_once(ends: tuple[C
 
 def test_two_threads_of_a_worker_lose_nothing(ends: tuple[ClientEnd, WorkerEnd]) -> None:
     client, worker = ends
-    threads = [threading.Thread(target=lambda: [worker.send(b"x") for _ in range(50)]) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: [worker.send(b"x") for _ in range(30)]) for _ in range(4)]
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(client.read()) == 101
+    sys.setswitchinterval(usual)
+    assert len(client.read()) == 121
 
 
 def test_no_worker_is_told_after_some_seconds_and_nothing_is_left(

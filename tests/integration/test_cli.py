@@ -281,7 +281,7 @@ def test_exec_carries_input_output_and_exit_code(dcloud: Any, host: SimulatedHos
 
 def test_exec_waits_for_a_command_that_reads_late(dcloud: Any, host: SimulatedHost) -> None:
     submit(dcloud, "lab")
-    text = "line\n" * 800_000  # 4 MB: more than may wait, so that the server says 429
+    text = "line\n" * 1_600_000  # 8 MB: more than may wait, so that the server says 429
     done = dcloud("exec", "lab", "--", "sh", "-c", "sleep 2; wc -c", stdin=text)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, str(len(text)), "")
 
@@ -385,6 +385,14 @@ def test_the_bar_moves_on_a_terminal(environ: dict[str, str], host: SimulatedHos
     assert "100%" in seen
     assert "━" in seen
     assert "plain" in seen
+
+
+def test_what_others_wrote_does_not_drive_the_terminal(environ: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "c.json"
+    file.write_text('{"\\u001b[31mkey": 1}')
+    terminal = Terminal([DCLOUD, "submit", str(file)], environ)
+    assert b"\x1b[31m" not in terminal.until(b"is not a key")
+    assert terminal.end() == 2
 
 
 def test_tables_on_a_terminal(environ: dict[str, str], dcloud: Any, host: SimulatedHost) -> None:
