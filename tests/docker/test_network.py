@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from lab import Lab
 
 from common.environment import Job
+from common.settings import Settings
+from workers.provision import Host
 
 TRY = """
 import json, socket, sys
@@ -95,13 +99,28 @@ def test_names_are_resolved(shared_lab: Lab, job: Job) -> None:
 
 
 def test_rules_that_were_flushed_come_back(shared_lab: Lab, job: Job, listener: int) -> None:
-    import subprocess
-
     network = shared_lab.host.network
     for parent, chain in (("DOCKER-USER", network._chain("OUT")), ("INPUT", network._chain("IN"))):
         subprocess.run(["iptables", "-w", "-D", parent, *network._jump(chain)], check=True)
     network._good_until = 0
     shared_lab.host.tend()
     test_neither_the_host_nor_link_local(shared_lab, job, listener)
-    count = subprocess.run(["iptables", "-w", "-S", "INPUT"], check=True, capture_output=True, text=True).stdout
-    assert count.count(network._chain("IN")) == 1
+    assert rules().count(f"-j {network._chain('IN')}") == 1
+
+
+def test_a_host_that_is_taken_down_leaves_no_rule(host: Host, settings: Settings) -> None:
+    other = Host(replace(settings, key_prefix=f"{settings.key_prefix}-gone"))
+    try:
+        bridge = other.network.bridge.upper()
+        assert rules().count(f"-N {bridge}") == 2
+        assert other.engine.network(other.network.name) is not None
+        other.teardown()
+        assert bridge not in rules().upper()
+        assert other.engine.network(other.network.name) is None
+        other.teardown()
+    finally:
+        other.close()
+
+
+def rules() -> str:
+    return subprocess.run(["iptables", "-w", "-S"], check=True, capture_output=True, text=True).stdout
