@@ -12,7 +12,13 @@ from deploy.installation import Installation
 from deploy.steps import explain, step
 from deploy.venv import PYTHON, ROOT
 
-NEEDED = {**up.NEEDED, "redis-server": "redis-server", "chromium": "chromium"}
+NEEDED = {
+    **up.NEEDED,
+    "cc": "gcc",  # builds the stand-in for NVIDIA's library
+    "/usr/include/stdio.h": "libc6-dev",
+    "redis-server": "redis-server",
+    "chromium": "chromium",
+}
 # The quick ones first, so that what is broken is seen soon.
 TIERS = ("unit", "integration", "docker", "faults", "browser", "acceptance")
 

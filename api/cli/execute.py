@@ -66,6 +66,8 @@ class _Session:
             return INTERRUPTED
         if self._reader_gone:
             self._hang_up()
+            # What could not be written is still in the buffer, and Python would complain of it at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         if self._message:
             output.refusal(self._message)
