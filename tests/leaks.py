@@ -80,8 +80,16 @@ def _engine() -> set[str]:
 
 
 def _loops() -> set[str]:
-    files = Path("/sys/block").glob("loop*/loop/backing_file")
-    return {f"loop device {path.parts[3]} of {path.read_text().strip()}" for path in files if path.exists()}
+    """Those whose file is to be seen from here: a container shares the devices of its machine, not the files."""
+    found = set()
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            file = path.read_text().strip()
+        except OSError:
+            continue  # given back meanwhile
+        if file.endswith(" (deleted)") or Path(file).exists():
+            found.add(f"loop device {path.parts[3]} of {file}")
+    return found
 
 
 def _mounts() -> set[str]:
