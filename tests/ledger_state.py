@@ -146,6 +146,15 @@ def check(client: redis.Redis, prefix: str, *, history: bool = False) -> Snapsho
     return state
 
 
+def fitting(state: Snapshot, name: str) -> list[str]:
+    """Shapes that wait and fit a host, and ids of those that wait for it alone and fit."""
+    host = state.hosts[name]
+    shapes = {text: Shape.of(text) for text in state.of(state.zsets, "queue")}
+    found = [text for text, shape in shapes.items() if _fits(host, shape, shape.storage)]
+    pinned = {i: Shape.of(state.environments[i]["shape"]) for i in state.zsets.get(f"pinned:{name}", {})}
+    return found + [env_id for env_id, shape in pinned.items() if _fits(host, shape, 0)]
+
+
 def every_gpu_is_in_one_allocation_at_most(state: Snapshot) -> Iterator[str]:
     holders = defaultdict(list)
     for name, allocs in state.allocations.items():
@@ -388,14 +397,8 @@ def a_remembered_miss_hides_nothing(state: Snapshot) -> Iterator[str]:
     queued = state.strings.get("queued", "0")
     for name, note in state.of(state.strings, "missed").items():
         host = state.hosts.get(name)
-        if host is None or note != f"{host['epoch']} {queued}" or host["open"] != "1":
-            continue
-        for shape in state.of(state.zsets, "queue"):
-            if _fits(host, Shape.of(shape), Shape.of(shape).storage):
-                yield f"{name} would not look, and has room for {shape}"
-        for env_id in state.zsets.get(f"pinned:{name}", {}):
-            if _fits(host, Shape.of(state.environments[env_id]["shape"]), 0):
-                yield f"{name} would not look, and has room for {env_id}"
+        if host and note == f"{host['epoch']} {queued}" and host["open"] == "1" and (found := fitting(state, name)):
+            yield f"{name} would not look, and has room for {found}"
 
 
 def no_key_is_left_over(state: Snapshot) -> Iterator[str]:

@@ -74,6 +74,7 @@ class SimulatedHost:
                 phase = Phase.IMAGE if percent < 40 else Phase.LIBRARIES
                 self._ledger.progress(*host, job, phase, percent, f"{percent} of 60")
                 self._log.append(job.id, [f"line {percent}"])
+            self._ledger.progress(*host, job, Phase.LIBRARIES, 60, "still within one percent")
             if "slow" in libraries:
                 self.go_on.wait(20)
             if "nosuchlib" in libraries:

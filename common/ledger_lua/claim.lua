@@ -154,14 +154,15 @@ local function choose(look)
   local pinned = choose_pinned(look)
   local from, count = 0, 2
   while true do
-    local shapes = redis.call('ZRANGE', look.P .. ':shapes', from, from + count - 1, 'WITHSCORES')
+    local shapes, parked = redis.call('ZRANGE', look.P .. ':shapes', from, from + count - 1, 'WITHSCORES'), look.parked
     for i = 1, #shapes, 2 do
       if pinned and pinned.score <= tonumber(shapes[i + 1]) then return pinned end
       found = choose_of_shape(look, shapes[i])
       if found then return found end
     end
-    if #shapes < 2 * count then return pinned end
-    from, count = from + count, 64
+    if #shapes < 2 * count and look.parked == parked then return pinned end
+    if look.parked == parked then from = from + count end -- else shapes may have left, and others moved up
+    count = 64
   end
 end
 

@@ -40,15 +40,20 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (directory / "log").open("wb") as log:
         server = subprocess.Popen([registry_program(), "serve", str(config)], stdout=log, stderr=log)
     try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+        deadline = time.monotonic() + 60
+        while not answers(port):
+            assert server.poll() is None, (directory / "log").read_text()
+            assert time.monotonic() < deadline, "the registry does not begin"
             time.sleep(0.1)
         yield f"127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait(10)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def registry_program() -> str:

@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -81,7 +82,9 @@ def test_not_another_environment(shared_lab: Lab, job: Job) -> None:
     server = shared_lab.host.exec(other.id, ["python", "-m", "http.server", "8123"], tty=False)
     try:
         (address,) = [n["IPAddress"] for n in shared_lab.inspect(other)["NetworkSettings"]["Networks"].values()]
-        assert reach(shared_lab, other, f"{address}:8123") == {f"{address}:8123": "reached"}
+        deadline = time.monotonic() + 60
+        while reach(shared_lab, other, f"{address}:8123") != {f"{address}:8123": "reached"}:
+            assert time.monotonic() < deadline, "the server in the environment does not begin"
         assert reach(shared_lab, job, f"{address}:8123") == {f"{address}:8123": "TimeoutError"}
     finally:
         server.close()

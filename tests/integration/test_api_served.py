@@ -18,6 +18,7 @@ from flask.testing import FlaskClient
 from redis import Redis
 
 from api.client import Client
+from common.channel import MAX_WAITING, Input, WorkerEnd
 from common.keys import Keys
 
 ENVIRONMENTS = "/api/v1/environments"
@@ -169,3 +170,27 @@ def test_an_answer_that_was_lost_makes_no_second_environment(client: Client) -> 
 def test_all_pages_of_the_list(client: Client) -> None:
     made = [client.submit(b"{}")["id"] for _ in range(103)]
     assert [e["id"] for e in client.environments()] == sorted(made, reverse=True)
+
+
+def test_input_waits_for_a_command_that_reads_late(client: Client, host: Any, redis_url: str) -> None:
+    env_id = client.submit(b"{}")["id"]
+    next(event for event in client.follow(env_id) if event["state"] == "running")
+    host.serving = False  # this test is the worker
+    keys = Keys("dcloud")
+    with Redis.from_url(redis_url) as redis, ThreadPoolExecutor(2) as pool:
+        asked = pool.submit(client.exec, env_id, ["cat"])
+        end = None
+        while end is None:
+            text = redis.lpop(keys.control("sim"))
+            end = WorkerEnd.of(redis, keys, text) if isinstance(text, bytes) else None
+        end.opened()
+        channel = asked.result()
+        for seq in range(1, MAX_WAITING):  # the greeting is the first
+            client.write(channel, seq, b"x")
+        late = pool.submit(client.write, channel, MAX_WAITING, b"late")
+        with pytest.raises(TimeoutError):
+            late.result(timeout=1)
+        assert len(end.receive()) == MAX_WAITING - 1
+        late.result(timeout=5)
+        assert end.receive() == [Input("in", b"late")]
+        client.hang_up(channel)

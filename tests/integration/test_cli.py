@@ -279,13 +279,6 @@ def test_exec_carries_input_output_and_exit_code(dcloud: Any, host: SimulatedHos
     assert done.stdout == "".join(f"{n}\n" for n in range(1, 100_001))
 
 
-def test_exec_waits_for_a_command_that_reads_late(dcloud: Any, host: SimulatedHost) -> None:
-    submit(dcloud, "lab")
-    text = "line\n" * 1_600_000  # 8 MB: more than may wait, so that the server says 429
-    done = dcloud("exec", "lab", "--", "sh", "-c", "sleep 2; wc -c", stdin=text)
-    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, str(len(text)), "")
-
-
 def test_exec_says_so_when_it_may_not_go_on(
     environ: dict[str, str], dcloud: Any, host: SimulatedHost, parts: Any
 ) -> None:

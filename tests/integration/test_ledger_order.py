@@ -321,3 +321,13 @@ def test_a_shape_of_nothing_divides_by_nothing(ledger: Ledger) -> None:
     OneHost(ledger)
     ledger._call("submit", "e1", "ann", "n", "{}", "0:0:999999:0:0:", 5, 100, 0, "", "", "1")
     assert ledger.redis.hget(ledger.keys.environment("e1"), "state") == State.QUEUED
+
+
+def test_a_shape_that_is_parked_away_hides_no_other(ledger: Ledger) -> None:
+    """Once: the walk over shapes skipped one where another had left the list meanwhile."""
+    host = OneHost(ledger)
+    ledger.submit("never", "ann", wants(gpu="2", wait=True))
+    ledger.submit("large", "ann", wants(storage="50000MiB"))
+    ledger.submit("fits", "ann", wants())
+    ledger.set_quota("ann", Quota(storage_mib=1500))
+    assert host.claim().id == "fits"
