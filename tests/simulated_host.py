@@ -29,7 +29,7 @@ class SimulatedHost:
     def __init__(self, url: str, prefix: str = "dcloud", name: str = "sim"):
         self.name = name
         self.go_on = threading.Event()
-        self.serving = True
+        self._deaf, self._is_deaf = threading.Event(), threading.Event()
         self._ledger = Ledger(client_of(url), prefix)
         self._bytes: Redis = client_of(url, decode=False)
         self._log = BuildLog(self._ledger.redis, self._ledger.keys)
@@ -49,6 +49,11 @@ class SimulatedHost:
             thread.join(10)
         self._ledger.redis.close()
         self._bytes.close()
+
+    def become_deaf(self) -> None:
+        """Take no more requests for commands and logs."""
+        self._deaf.set()
+        self._is_deaf.wait(10)
 
     def _begin(self, target: Any, *args: Any) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
@@ -90,11 +95,12 @@ class SimulatedHost:
             return  # deleted meanwhile
 
     def _serve(self) -> None:
-        while not self._over.is_set():
+        while not self._over.is_set() and not self._deaf.is_set():
             reply = self._bytes.blpop([self._ledger.keys.control(self.name)], timeout=0.2)
-            end = WorkerEnd.of(self._bytes, self._ledger.keys, reply[1]) if reply and self.serving else None
+            end = WorkerEnd.of(self._bytes, self._ledger.keys, reply[1]) if reply else None
             if end is not None:
                 self._begin(self._session, end)
+        self._is_deaf.set()
 
     def _session(self, end: WorkerEnd) -> None:
         try:

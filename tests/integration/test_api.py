@@ -518,7 +518,7 @@ def test_a_worker_that_does_not_answer_is_said_to(
 ) -> None:
     at = f"{ENVIRONMENTS}/{submitted(ada)['id']}"
     until(ada, at.rpartition("/")[2], "running")
-    host.serving = False
+    host.become_deaf()
     monkeypatch.setattr("common.channel.OPEN_SECONDS", 1)
     assert "does not answer" in problem(ada.post(f"{at}/exec", json={"command": ["ls"]}), 503)["detail"]
 

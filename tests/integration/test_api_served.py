@@ -175,14 +175,13 @@ def test_all_pages_of_the_list(client: Client) -> None:
 def test_input_waits_for_a_command_that_reads_late(client: Client, host: Any, redis_url: str) -> None:
     env_id = client.submit(b"{}")["id"]
     next(event for event in client.follow(env_id) if event["state"] == "running")
-    host.serving = False  # this test is the worker
+    host.become_deaf()  # this test is the worker
     keys = Keys("dcloud")
     with Redis.from_url(redis_url) as redis, ThreadPoolExecutor(2) as pool:
         asked = pool.submit(client.exec, env_id, ["cat"])
-        end = None
-        while end is None:
-            text = redis.lpop(keys.control("sim"))
-            end = WorkerEnd.of(redis, keys, text) if isinstance(text, bytes) else None
+        reply = redis.blpop([keys.control("sim")], timeout=4)
+        end = WorkerEnd.of(redis, keys, reply[1]) if reply else None  # type: ignore[arg-type]
+        assert end is not None
         end.opened()
         channel = asked.result()
         for seq in range(1, MAX_WAITING):  # the greeting is the first
