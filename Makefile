@@ -1,7 +1,7 @@
 # What a person types. `make run` and `make test` each do their own set-up on a fresh machine.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help run stop test check lock
+.PHONY: help run stop test check bench lock
 
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -22,6 +22,9 @@ test:  ## all tests, on a real Redis and a real engine; ARGS="tests/unit -k name
 
 check:  ## format, lint, types, import rules, audit
 	@$(WITH) requirements-dev.txt deploy.check
+
+bench:  ## speed and quality as ratios; ONLY=ledger for one group, QUICK=1 for small sizes
+	@$(WITH) requirements-dev.txt deploy.benching $(if $(QUICK),--quick) $(ONLY)
 
 lock:  ## pin the dependencies of pyproject.toml anew
 	.venv/bin/uv pip compile pyproject.toml --extra build $(PIN) -o deploy/requirements.txt

@@ -27,12 +27,7 @@ def main(arguments: list[str]) -> int:
     """Set up, run pytest, and end an engine that was started for it; pytest's exit status."""
     tests = Installation(ROOT / "var" / "test")
     try:
-        with step("Host packages") as under_way:
-            missing = host.packages_for(NEEDED)
-            host.install(missing, tests.setup_log)
-            under_way.found = f"installed {', '.join(missing)}" if missing else "all there already"
-        with step("Docker engine") as under_way:
-            under_way.found = engine.ensure(tests.processes, tests.setup_log)
+        set_up(tests)
     except DCloudError as error:
         explain(error)
         return 1
@@ -41,6 +36,16 @@ def main(arguments: list[str]) -> int:
     finally:
         if engine.is_ours(tests.processes):
             engine.stop(tests.processes)
+
+
+def set_up(tests: Installation) -> None:
+    """Install and start what tests need. Raises DCloudError."""
+    with step("Host packages") as under_way:
+        missing = host.packages_for(NEEDED)
+        host.install(missing, tests.setup_log)
+        under_way.found = f"installed {', '.join(missing)}" if missing else "all there already"
+    with step("Docker engine") as under_way:
+        under_way.found = engine.ensure(tests.processes, tests.setup_log)
 
 
 def _pytest(arguments: list[str]) -> int:
