@@ -104,6 +104,10 @@ class Client:
         """Every host."""
         return list(self._json("GET", "/hosts")["hosts"])
 
+    def catalog(self) -> Json:
+        """What can be chosen now, and what of it is free."""
+        return self._json("GET", "/catalog")
+
     def history(self, env_id: str, after: str = "0") -> list[Json]:
         """The events after the event `after`."""
         return list(self._json("GET", f"/environments/{env_id}/events", params={"after": after})["events"])

@@ -20,6 +20,8 @@ from common.requirements import requirement
 MAX_LIBRARIES = 200
 MAX_PACKAGES = 100
 MAX_PATH = 120
+MIN_CPU_MILLI = 10
+MIN_MIB = 16  # of RAM and of storage
 MAX_GPUS = 1024
 MAX_GPU_MEMORY_MIB = 2**20
 
@@ -188,10 +190,10 @@ class _LanguageSchema(Strict):
 
 
 class _ResourcesSchema(Strict):
-    ram = Text("2GB", _between(units.size_mib, 16, 64 * 2**20, "between 16MiB and 64TiB"))
-    cpu = Text("1", _between(units.cpu_milli, 10, 4_096_000, "between 0.01 and 4096 cores"))
+    ram = Text("2GB", _between(units.size_mib, MIN_MIB, 64 * 2**20, "between 16MiB and 64TiB"))
+    cpu = Text("1", _between(units.cpu_milli, MIN_CPU_MILLI, 4_096_000, "between 0.01 and 4096 cores"))
     gpu = Text("0", gpus)
-    storage = Text("10GB", _between(units.size_mib, 16, 2**30, "between 16MiB and 1024TiB"))
+    storage = Text("10GB", _between(units.size_mib, MIN_MIB, 2**30, "between 16MiB and 1024TiB"))
 
 
 class _ContractSchema(Strict):

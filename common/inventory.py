@@ -18,6 +18,18 @@ class Gpu:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """An operating system that a host makes environments of, with the versions of a language that it can have there."""
+
+    os: str
+    version: str
+    language: str
+    language_versions: tuple[str, ...]
+    title: str = ""  # for people, "Debian 12 (bookworm)"
+    tags: tuple[str, ...] = ("",)  # variants
+
+
+@dataclass(frozen=True)
 class Inventory:
     """What a host can give out, and what it can enforce."""
 
@@ -31,6 +43,7 @@ class Inventory:
     machine: str = ""  # identity of the machine; two workers of one name are told apart by it
     storage_limit: str = "loop"  # how storage is enforced: "loop", "quota", or "" where it is not
     notes: tuple[str, ...] = ()  # what this host lacks, for its operator
+    offers: tuple[Offer, ...] = ()  # what can be chosen here
 
 
 @dataclass(frozen=True)

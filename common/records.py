@@ -8,7 +8,7 @@ from typing import Any
 
 from common.contract import Contract, Resources
 from common.environment import Environment, Event, Job
-from common.inventory import Gpu, Host, Inventory
+from common.inventory import Gpu, Host, Inventory, Offer
 from common.states import State
 
 
@@ -86,12 +86,13 @@ def host_of(name: str, r: dict[str, str], environments: list[str], lease_end_ms:
     """The host that a record describes; `lease_end_ms` has a minus where the host is lost."""
     values = json.loads(r["inventory"])
     gpus = tuple(Gpu(**gpu) for gpu in values["gpus"])
+    offers = tuple(_offer(offer) for offer in values.get("offers", []))  # a worker of an earlier version has none
     return Host(
         name=name,
         state="draining" if r["state"] == "ready" and r["drain"] == "1" else r["state"],
         epoch=int(r["epoch"]),
         heartbeat_age_seconds=max(0.0, (now_ms + int(r["lease"]) - abs(lease_end_ms)) / 1000),
-        inventory=Inventory(**{**values, "gpus": gpus, "notes": tuple(values["notes"])}),
+        inventory=Inventory(**{**values, "gpus": gpus, "offers": offers, "notes": tuple(values["notes"])}),
         free_cpu_milli=int(r["free_cpu"]),
         free_ram_mib=int(r["free_ram"]),
         free_storage_mib=int(r["free_storage"]),
@@ -99,6 +100,11 @@ def host_of(name: str, r: dict[str, str], environments: list[str], lease_end_ms:
         overcommitted=r["over"] == "1",
         environments=tuple(sorted(environments)),
     )
+
+
+def _offer(values: dict[str, Any]) -> Offer:
+    lists = {name: tuple(values[name]) for name in ("language_versions", "tags")}
+    return Offer(**{**values, **lists})
 
 
 def _gpus(text: str) -> tuple[str, ...]:

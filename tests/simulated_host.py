@@ -16,11 +16,14 @@ from common.buildlog import BuildLog
 from common.channel import BLOCK_SECONDS, WorkerEnd
 from common.environment import Job
 from common.errors import ChannelClosed, DCloudError
-from common.inventory import Gpu, Inventory
+from common.inventory import Gpu, Inventory, Offer
 from common.ledger import Ledger, client_of
 from common.states import Phase, State
 
-INVENTORY = Inventory(8000, 16_000, 100_000, (Gpu("GPU-1", "NVIDIA H200", 143_771),), driver="580.1", machine="m")
+INVENTORY = Inventory(
+    8000, 16_000, 100_000, (Gpu("GPU-1", "NVIDIA H200", 143_771),), driver="580.1", cuda="13.0", machine="m",
+    offers=(Offer("debian", "12", "python", ("3.11",), "Debian 12 (bookworm)", ("", "slim")),),
+)  # fmt: skip
 
 
 class SimulatedHost:

@@ -13,6 +13,7 @@ import yaml
 
 from common.contract import Contract
 from common.errors import ProvisionError
+from common.inventory import Offer
 from common.states import Reason
 
 REVISION = 2  # raised when the way that base images are made changes what is in them
@@ -58,9 +59,8 @@ def recipe_for(contract: Contract) -> Recipe:
     entry = versions.get(contract.os.version)
     if entry is None:
         raise _unavailable(f"There is no {contract.os.name} {contract.os.version} here.")
-    variants = {"", "slim", entry["suite"], f"slim-{entry['suite']}"}
     for tags in (contract.os.tags, contract.language.tags):
-        if tags not in variants:
+        if tags not in _variants(entry):
             raise _unavailable(f"There is no variant {tags!r} of {contract.os.name} {contract.os.version} here.")
     python = contract.language.version
     if ".".join(python.split(".")[:2]) != entry["python"]:
@@ -78,9 +78,29 @@ def recipe_for(contract: Contract) -> Recipe:
     )
 
 
+def offers() -> tuple[Offer, ...]:
+    """All that `recipe_for` accepts, for those who choose."""
+    return tuple(
+        Offer(
+            os=name,
+            version=version,
+            language="python",
+            language_versions=(entry["python"],),
+            title=f"{name.capitalize()} {version} ({entry['suite']})",
+            tags=_variants(entry),
+        )
+        for name, versions in _catalogue().items()
+        for version, entry in versions.items()
+    )
+
+
 def suites(os: str) -> frozenset[str]:
     """The suites of an operating system that the catalogue knows, one mirror of which has them all."""
     return frozenset(entry["suite"] for entry in _catalogue()[os].values())
+
+
+def _variants(entry: dict[str, Any]) -> tuple[str, ...]:
+    return ("", "slim", entry["suite"], f"slim-{entry['suite']}")
 
 
 def _unavailable(problem: str) -> ProvisionError:

@@ -13,7 +13,7 @@ from common.errors import SettingsError
 from common.inventory import Inventory
 from common.settings import Settings
 from common.units import MIB
-from workers import gpus
+from workers import catalogue, gpus
 
 RAM_KEPT_MIB = 1024  # for the host itself
 STORAGE_SHARE = 0.8  # of what is free
@@ -39,6 +39,7 @@ def gather(settings: Settings, engine_version: str) -> Inventory:
         machine=_machine(settings.data_dir),
         storage_limit=storage_limit,
         notes=notes,
+        offers=catalogue.offers(),
     )
 
 

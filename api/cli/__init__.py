@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from api.cli import doctor, environments, execute, hosts, logs, output, submit
+from api.cli import catalog, doctor, environments, execute, hosts, logs, output, submit
 from api.client import ApiError, Unreachable
 from common.errors import ContractError, DCloudError
 
@@ -33,6 +33,7 @@ for _command in (
     environments.start,
     environments.rm,
     hosts.hosts,
+    catalog.catalog,
     doctor.doctor,
 ):
     cli.add_command(_command)

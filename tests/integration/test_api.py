@@ -540,6 +540,20 @@ def test_hosts(ada: FlaskClient, client_of: Clients, host: SimulatedHost) -> Non
     assert seen_by_admin["environments"] == [env_id]
 
 
+def test_the_catalogue(ada: FlaskClient, host: SimulatedHost) -> None:
+    env_id = submitted(ada, resources={"cpu": "2", "ram": "1GiB", "storage": "1GiB", "gpu": "1"})["id"]
+    until(ada, env_id, "running")
+    found = ada.get("/api/v1/catalog").get_json()
+    [system] = found["systems"]
+    assert (system["image-name"], system["version"], system["tags"]) == ("debian", "12", ["", "slim"])
+    assert system["languages"] == [{"image-name": "python", "versions": ["3.11"]}]
+    [gpu] = found["gpus"]
+    assert (gpu["total"], gpu["free"]) == (1, 0)
+    room = {"cpu_milli": 6000, "ram_mib": 14_976, "storage_mib": 98_976, "gpus": 0}
+    assert found["largest"]["now"] == room | {"together": [room]}
+    assert found["largest"]["ever"]["gpus"] == 1
+
+
 def test_health(app: Flask, redis_url: str) -> None:
     client = app.test_client()
     assert client.get("/healthz").get_json() == {"status": "ok"}

@@ -223,6 +223,14 @@ def test_hosts_where_there_is_none(dcloud: Any) -> None:
     assert "No worker" in dcloud("hosts").stdout
 
 
+def test_catalog(dcloud: Any, host: SimulatedHost) -> None:
+    rows = [line.split("\t") for line in dcloud("catalog").stdout.splitlines()]
+    assert ["system", "debian 12", "python 3.11"] in rows
+    assert ["gpu", "NVIDIA H200:143771MiB", "1 of 1 free, at most 1 at once"] in rows
+    assert ["largest", "cpu", "8 now, 8 ever"] in rows
+    assert json.loads(dcloud("catalog", "--json").stdout)["systems"][0]["version"] == "12"
+
+
 def test_ctrl_c_ends_the_watching_and_not_the_environment(
     environ: dict[str, str], dcloud: Any, host: SimulatedHost
 ) -> None:
