@@ -16,7 +16,7 @@ MULTIPART_BYTES = 16 * 1024  # what a file upload may add to the document itself
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
@@ -35,7 +35,7 @@ def build(settings: Settings | None = None) -> Flask:
     for module in (environments, events, logs, channels, hosts, catalog):
         app.register_blueprint(module.blueprint, url_prefix="/api/v1")
     app.register_blueprint(health.blueprint)
-    app.register_blueprint(pages.blueprint)
+    pages.register(app)
     app.after_request(_finish)
     return app
 

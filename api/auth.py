@@ -19,7 +19,7 @@ from common.accounts import Principal
 from common.environment import Environment
 from common.errors import NotFound
 
-PUBLIC = frozenset({"health.healthz", "health.readyz", "pages.home", "pages.sign_in", "static"})
+PUBLIC = frozenset({"health.healthz", "health.readyz", "pages.home", "pages.sign_in", "static", "bootstrap.static"})
 CSRF_HEADER = "X-CSRF-Token"
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

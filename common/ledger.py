@@ -143,14 +143,8 @@ class Ledger:
         while True:
             with translated():
                 ids = cast(list[str], self.redis.zrevrangebylex(index, upper, "-", start=0, num=limit + 1))
-                pipe = self.redis.pipeline(transaction=False)
-                for env_id in ids:
-                    pipe.hgetall(self.keys.environment(env_id))
-                    pipe.get(self.keys.contract(env_id))
-                replies = iter(pipe.execute())
-            for env_id in ids:
-                record, contract = next(replies), next(replies)
-                if not record or (states and record["state"] not in states):
+            for env_id, record, contract in self._records(ids):
+                if states and record["state"] not in states:
                     continue
                 if len(found) == limit:
                     return found, found[-1].id
@@ -158,6 +152,11 @@ class Ledger:
             if len(ids) <= limit:
                 return found, ""
             upper = f"({ids[-1]}"
+
+    def several(self, env_ids: Collection[str]) -> dict[str, Environment]:
+        """Those of these that there are, by id and without their place in the queue."""
+        records = self._records(env_ids)
+        return {env_id: environment_of(env_id, record, contract, 0) for env_id, record, contract in records}
 
     def delete(self, env_id: str) -> Environment:
         """Remove an environment, wherever it is in its life. Raises NotFound."""
@@ -332,6 +331,17 @@ class Ledger:
         if not record:
             raise NotFound(f"There is no environment {env_id}.")
         return record, contract
+
+    def _records(self, env_ids: Collection[str]) -> list[tuple[str, dict[str, str], str]]:
+        """(id, record, contract) of those that there are, in one round trip."""
+        with translated():
+            pipe = self.redis.pipeline(transaction=False)
+            for env_id in env_ids:
+                pipe.hgetall(self.keys.environment(env_id))
+                pipe.get(self.keys.contract(env_id))
+            replies = iter(pipe.execute())
+        found = [(env_id, next(replies), next(replies)) for env_id in env_ids]
+        return [entry for entry in found if entry[1]]
 
     def _explained(self, env_id: str, need: str, owner: str) -> dict[str, Any]:
         with translated():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from api_fixtures import app, host, parts, served, server, settings, token_of
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from seen import sign_in
 
 __all__ = ["app", "host", "parts", "served", "server", "settings", "token_of"]
+
+expect.set_options(timeout=10_000)
 
 
 @pytest.fixture(scope="session")
@@ -21,13 +25,34 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def visitor(browser: Browser) -> Iterator[Callable[..., Page]]:
     """A page of a new visitor. An error of its scripts, or a thing that the policy forbids, fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    found = context.new_page()
+    contexts: list[BrowserContext] = []
     errors: list[str] = []
-    found.on("pageerror", lambda error: errors.append(str(error)))
-    found.on("console", lambda message: errors.append(message.text) if "Content Security" in message.text else None)
-    yield found
-    context.close()
+
+    def make(**options: Any) -> Page:
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        found = context.new_page()
+        found.on("pageerror", lambda error: errors.append(str(error)))
+        found.on("console", lambda said: errors.append(said.text) if "Content Security" in said.text else None)
+        return found
+
+    yield make
+    for context in contexts:
+        context.close()
     assert errors == []
+
+
+@pytest.fixture
+def page(visitor: Callable[..., Page]) -> Page:
+    """The page of one new visitor."""
+    return visitor()
+
+
+@pytest.fixture
+def signed_in(page: Page, server: Any, token_of: Callable[..., str]) -> Page:
+    """The page of ada, a user."""
+    sign_in(page, server.url, token_of("ada"))
+    return page

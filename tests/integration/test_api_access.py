@@ -36,7 +36,7 @@ def filled(rule: str, env_id: str) -> str:
 
 
 def test_only_these_are_public(app: Flask) -> None:
-    assert {"health.healthz", "health.readyz", "pages.home", "pages.sign_in", "static"} == PUBLIC
+    assert {"health.healthz", "health.readyz", "pages.home", "pages.sign_in", "static", "bootstrap.static"} == PUBLIC
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer x", "Basic YTpi", "bearer dc_u_x_y", "Bearer \xff"])
@@ -177,7 +177,7 @@ def test_another_site_cannot_sign_anyone_in(app: Flask, token_of: Callable[..., 
 
 def test_no_page_runs_foreign_or_inline_script(app: Flask, token_of: Callable[..., str]) -> None:
     client = sign_in(app, token_of("ada"))
-    for path in ("/", "/static/app.js", ENVIRONMENTS, "/nothing"):
+    for path in ("/", "/static/live.js", ENVIRONMENTS, "/nothing"):
         with client.get(path) as answer:
             text, policy = answer.text, answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy

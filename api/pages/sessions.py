@@ -1,36 +1,38 @@
-"""The page: sign in with a token, see one's environments move, submit a small contract."""
+"""The way in and out."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask import Response, request, url_for
 
 from api import session
+from api.pages import environments
+from api.pages.blueprint import blueprint, page, see
 from api.problems import Refused
 from api.services import services
-
-blueprint = Blueprint("pages", __name__)
 
 
 @blueprint.get("/")
 def home() -> Response:
     """One's environments, or the way in."""
+    following = _following(request.args.get("next", ""))
     caller = session.current()
     if caller is None:
-        return make_response(render_template("sign_in.html"))
-    return make_response(render_template("environments.html", caller=caller, csrf=session.csrf()))
+        return page("sign_in.html", following=following, ended="next" in request.args)
+    return see(following) if following else environments.listed(caller)
 
 
 @blueprint.post("/sign-in")
 def sign_in() -> Response:
     """Exchange a token for a session."""
     _refuse_other_sites()
+    following = _following(request.form.get("next", ""))
     caller = services().accounts.verify(request.form.get("token", "").strip())
     if caller is None:
         problem = "This token is mistyped, expired or revoked. Copy it again, or ask your admin for another."
-        return make_response(render_template("sign_in.html", problem=problem), 401)
-    response = make_response(redirect(url_for("pages.home"), 303))
+        return page("sign_in.html", 401, problem=problem, following=following)
+    response = see(following or url_for("pages.home"))
     session.begin(response, caller)
     return response
 
@@ -38,9 +40,16 @@ def sign_in() -> Response:
 @blueprint.post("/sign-out")
 def sign_out() -> Response:
     """End the session."""
-    response = make_response(redirect(url_for("pages.home"), 303))
+    response = see(url_for("pages.home"))
     session.end(response)
     return response
+
+
+def _following(address: str) -> str:
+    """Where on this site to go on; "" for anything that is elsewhere."""
+    parts = urlsplit(address)
+    here = address.startswith("/") and not address.startswith(("//", "/\\")) and not parts.netloc
+    return address if here and address.isprintable() and address != "/" else ""
 
 
 def _refuse_other_sites() -> None:

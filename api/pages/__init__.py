@@ -1,0 +1,33 @@
+"""The pages: what people without a terminal use. HTML from the server, kept alive by a little script.
+
+A page is whole without its script. With it, `static/live.js` fetches the same page again and puts in place
+what changed, so that there is one template for what is seen first and for what is seen later.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+from flask_bootstrap import Bootstrap5
+
+from api.pages import assets, environment, environments, failures, hosts, sessions, words
+from api.pages.blueprint import blueprint
+
+__all__ = ["environment", "environments", "hosts", "register", "sessions"]
+
+# endpoint, name, for admins only
+NAVIGATION = (
+    ("pages.home", "Environments", False),
+    ("pages.hosts", "Hosts", False),
+)
+
+
+def register(app: Flask) -> None:
+    """Put the pages, their assets and their errors into `app`."""
+    app.config["BOOTSTRAP_SERVE_LOCAL"] = True
+    Bootstrap5(app)
+    assets.register(app)
+    words.register(app)
+    app.register_blueprint(blueprint)
+    app.jinja_env.globals["nav"] = NAVIGATION
+    app.jinja_env.globals["pages"] = frozenset(app.view_functions)
+    failures.register(app)

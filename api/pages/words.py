@@ -1,0 +1,112 @@
+"""What is shown, in plain words: states, reasons with what to try, amounts and times."""
+
+from __future__ import annotations
+
+import zlib
+
+from flask import Flask
+
+from api import wire
+from common import units
+from common.contract import Gpus
+from common.states import SENTENCES, Phase, Reason, State
+
+STATES = {
+    State.QUEUED: "Waiting",
+    State.CLAIMED: "Preparing",
+    State.BUILDING: "Building",
+    State.STARTING: "Starting",
+    State.RUNNING: "Running",
+    State.STOPPING: "Stopping",
+    State.STOPPED: "Stopped",
+    State.FAILED: "Failed",
+    State.DELETING: "Deleting",
+    State.DELETED: "Deleted",
+}
+PHASES = {Phase.IMAGE: "Base image", Phase.LIBRARIES: "Libraries", Phase.STORAGE: "Storage", Phase.START: "Start"}
+TRY = {
+    Reason.LIBRARIES_UNRESOLVABLE: "Look for a typing error in the names and versions below, or leave the versions "
+    "out. Then make it again with changes.",
+    Reason.LIBRARIES_NOT_INSTALLED: "Read the last lines of the build log. More storage, or another version of the "
+    "library that it names, often helps.",
+    Reason.IMAGE_UNAVAILABLE: "Choose another operating system or Python version, or ask your operator.",
+    Reason.STORAGE_UNAVAILABLE: "Try again; if it stays like this, tell your operator.",
+    Reason.CONTAINER_NOT_STARTED: "Try again; if it stays like this, tell your operator.",
+    Reason.CONTAINER_EXITED: "Start it again. Its files are as you left them.",
+    Reason.OUT_OF_MEMORY: "Make it again with more RAM.",
+    Reason.CONTAINER_LOST: "Start it again. Its files are as you left them.",
+    Reason.GPU_LOST: "Make it again; the sick GPU is not given out any more.",
+    Reason.HOST_LOST: "Make it again; another host will take it.",
+    Reason.HOST_SHUTDOWN: "Start it again once its host is back.",
+    Reason.TOO_MANY_ATTEMPTS: "Make it again, or ask your operator what happens to the hosts.",
+    Reason.LIFETIME_OVER: "Start it again, or make it again with a longer lifetime.",
+    Reason.INTERNAL: "Try again. If it happens twice, tell your operator the number of the environment.",
+}
+MOVING = frozenset(
+    {State.QUEUED, State.CLAIMED, State.BUILDING, State.STARTING, State.STOPPING, State.DELETING}
+)  # what goes on by itself
+COLOURS = 10
+
+
+def register(app: Flask) -> None:
+    """Give templates these words."""
+    env = app.jinja_env
+    env.trim_blocks = env.lstrip_blocks = True
+    env.filters.update(
+        state=STATES.__getitem__, mib=units.human_mib, cores=cores, at=wire.time, sentence=sentence, hint=hint,
+        gpu=gpu_words, colour=colour, duration=duration, heard=heard, need=need,
+    )  # fmt: skip
+    env.globals.update(State=State, MOVING=MOVING)
+
+
+def sentence(reason: str) -> str:
+    """What a reason means."""
+    return SENTENCES[Reason(reason)] if reason else ""
+
+
+def hint(reason: str) -> str:
+    """What to try after it."""
+    return TRY.get(Reason(reason), "") if reason else ""
+
+
+def cores(milli: int) -> str:
+    """`1000` → `"1 core"`."""
+    return f"{units.human_cpu(milli)} {'core' if milli == 1000 else 'cores'}"
+
+
+def gpu_words(gpus: Gpus) -> str:
+    """`Gpus(2, "H200")` → `"2 × H200"`."""
+    if not gpus.count:
+        return "no GPU"
+    kind = gpus.model or "GPU"
+    return f"{gpus.count} × {kind}" + (f" with {units.human_mib(gpus.memory_mib)}" if gpus.memory_mib else "")
+
+
+def duration(seconds: float) -> str:
+    """`5400` → `"1 h 30 min"`, to two parts."""
+    parts, left = [], int(seconds)
+    for name, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count:
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def heard(seconds: float) -> str:
+    """The age of a heartbeat, so coarse that a page does not change with each."""
+    return "less than a minute" if seconds < 60 else duration(seconds - seconds % 60)
+
+
+def need(amount: float, what: str) -> str:
+    """An amount of what the ledger counts: `need(1500, "cpu_milli")` → `"1.5 cores"`."""
+    match what:
+        case "cpu_milli":
+            return f"{cores(int(amount))}"
+        case "ram_mib" | "storage_mib":
+            return f"{units.human_mib(int(amount))} {'RAM' if what == 'ram_mib' else 'storage'}"
+    return f"{int(amount)} {'GPU' if amount == 1 else 'GPUs'}"
+
+
+def colour(name: str) -> str:
+    """The CSS class that an environment has in every picture."""
+    return f"tint-{zlib.crc32(name.encode()) % COLOURS}"

@@ -1,0 +1,47 @@
+"""What is done with pages: signing in, looking at them in every width and colour, and asking axe-core about them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+SCREENSHOTS = Path(__file__).parents[2] / "var" / "screenshots"
+LOOKS = [(width, scheme) for width in (1280, 400) for scheme in ("light", "dark")]
+SERIOUS = ("serious", "critical")
+
+
+def sign_in(page: Page, url: str, token: str) -> None:
+    """With a token, as far as one's environments."""
+    page.goto(url)
+    page.get_by_label("API token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="environments")).to_be_visible()
+
+
+def photograph(page: Page, name: str) -> None:
+    """Look at a page in both widths and both colours: a picture of each, nothing too wide, axe content with it."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    for width, scheme in LOOKS:
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than {width}"
+        if width == 1280 or scheme == "light":
+            assert_accessible(page)
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def assert_accessible(page: Page) -> None:
+    """axe-core finds nothing that is serious."""
+    found = Axe().run(page).response["violations"]
+    serious = [
+        f"{v['id']}: {json.dumps([node['html'][:160] for node in v['nodes']])}"
+        for v in found
+        if v["impact"] in SERIOUS or os.environ.get("AXE_ALL")
+    ]
+    assert serious == [], page.url

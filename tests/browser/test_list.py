@@ -1,0 +1,155 @@
+"""Signing in, the list of environments, and the page of one, with a host that is simulated and a ledger that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from seen import photograph, sign_in
+
+from api.client import Client
+
+Submit = Callable[..., str]
+
+
+@pytest.fixture
+def submit(server: Any, token_of: Callable[..., str]) -> Submit:
+    """Submit a contract of ada, or of another user; its id."""
+
+    def make(name: str, *libraries: str, user: str = "ada", **extra: Any) -> str:
+        import json
+
+        document = {"env-name": name, "language": {"libraries": list(libraries)}, **extra}
+        with Client(server.url, token_of(user)) as client:
+            return str(client.submit(json.dumps(document).encode())["id"])
+
+    return make
+
+
+def test_a_wrong_token_is_told(page: Page, server: Any) -> None:
+    page.goto(server.url)
+    photograph(page, "sign-in")
+    page.get_by_label("API token").fill("dc_u_wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("mistyped, expired or revoked")
+
+
+def test_who_came_for_a_page_gets_there_after_signing_in(
+    page: Page, server: Any, token_of: Any, submit: Submit
+) -> None:
+    env_id = submit("lab")
+    page.goto(f"{server.url}/environments/{env_id}")
+    expect(page.get_by_role("status").filter(has_text="sign in to go on")).to_be_visible()
+    page.get_by_label("API token").fill(token_of("ada"))
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="lab", exact=True)).to_be_visible()
+
+
+def test_the_list_lives(signed_in: Page, host: Any, submit: Submit) -> None:
+    page = signed_in
+    expect(page.get_by_text("There is none yet")).to_be_visible()
+    photograph(page, "environments-none")
+    submit("lab", "slow")
+    row = page.get_by_role("row").filter(has_text="lab")
+    expect(row.get_by_role("progressbar")).to_have_attribute("value", "60")
+    host.go_on.set()
+    expect(row).to_contain_text("Running")
+    row.get_by_role("button", name="Stop").click()
+    expect(row).to_contain_text("Stopped")
+    row.get_by_role("button", name="Start").click()
+    expect(row).to_contain_text("Running")
+    submit("other")
+    submit("broken", "nosuchlib")
+    expect(page.get_by_role("row").filter(has_text="broken")).to_contain_text("Failed")
+    photograph(page, "environments")
+    page.get_by_role("searchbox").fill("oth")
+    expect(row).to_have_count(0)
+    expect(page.get_by_role("row").filter(has_text="other")).to_be_visible()
+    page.get_by_role("searchbox").fill("nothing like it")
+    expect(page.get_by_text("None of them matches")).to_be_visible()
+    page.get_by_role("link", name="Show all").click()
+    page.get_by_text("Failed", exact=True).first.click()
+    expect(row).to_have_count(0)
+    page.get_by_text("All", exact=True).click()
+    row.get_by_role("link", name="Delete lab").click()
+    page.get_by_role("link", name="Keep it").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    row.get_by_role("link", name="Delete lab").click()
+    page.get_by_role("button", name="Delete it and its files").click()
+    expect(row).to_have_count(0)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("API token")).to_be_visible()
+
+
+def test_one_environment_from_waiting_to_running(signed_in: Page, host: Any, submit: Submit, server: Any) -> None:
+    page = signed_in
+    env_id = submit("vision-lab", "slow", "numpy", "torch==2.13.0")
+    page.goto(f"{server.url}/environments/{env_id}")
+    bar = page.get_by_role("progressbar")
+    expect(bar).to_have_attribute("value", "60")
+    expect(page.locator(".steps [aria-current=step]")).to_contain_text("Libraries")
+    expect(page.locator("#log")).to_contain_text("line 60")
+    photograph(page, "environment-building")
+    page.reload()
+    expect(bar).to_have_attribute("value", "60")
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.get_by_role("progressbar")).to_have_attribute("value", "60")
+    host.go_on.set()
+    for each in (page, other):
+        expect(each.get_by_text("It runs on sim.")).to_be_visible()
+        expect(each.get_by_role("progressbar")).to_have_attribute("value", "100")
+    photograph(page, "environment-running")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("its files are kept")).to_be_visible()
+
+
+def test_a_failure_says_why_and_what_to_try(signed_in: Page, host: Any, submit: Submit, server: Any) -> None:
+    page = signed_in
+    page.goto(f"{server.url}/environments/{submit('broken', 'nosuchlib')}")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("cannot be installed together")
+    expect(alert).to_contain_text("nosuchlib was not found")
+    expect(alert).to_contain_text("What to try")
+    photograph(page, "environment-failed")
+
+
+def test_one_sees_ones_own_only(signed_in: Page, server: Any, submit: Submit) -> None:
+    env_id = submit("secret-of-eve", user="eve")
+    signed_in.reload()
+    expect(signed_in.get_by_text("There is none yet")).to_be_visible()
+    signed_in.goto(f"{server.url}/environments/{env_id}")
+    expect(signed_in.get_by_role("heading", name="Nothing is here")).to_be_visible()
+    expect(signed_in.get_by_text("secret-of-eve")).to_have_count(0)
+    photograph(signed_in, "failure")
+
+
+def test_a_session_that_ended_leads_back(signed_in: Page, parts: Any, host: Any, submit: Submit, token_of: Any) -> None:
+    page = signed_in
+    submit("lab")
+    expect(page.get_by_role("row").filter(has_text="Running")).to_be_visible()
+    for token in parts.accounts.tokens("ada"):
+        parts.accounts.revoke("ada", token.id)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_label("API token")).to_be_visible()
+    page.get_by_label("API token").fill(token_of("ada"))
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("row").filter(has_text="Running")).to_be_visible()
+
+
+def test_hosts_show_what_is_free_and_whose_the_rest_is(
+    signed_in: Page, visitor: Any, host: Any, submit: Submit, server: Any, token_of: Any
+) -> None:
+    submit("mine", resources={"gpu": "1", "cpu": "2"})
+    submit("theirs", user="eve")
+    page = signed_in
+    page.get_by_role("link", name="Hosts").click()
+    expect(page.get_by_role("img", name="CPU: 5 of 8 free; mine: 2; another user: 1")).to_be_visible()
+    expect(page.get_by_text("theirs")).to_have_count(0)
+    photograph(page, "hosts")
+    root = visitor()
+    sign_in(root, server.url, token_of("root", "admin"))
+    root.get_by_role("link", name="Hosts").click()
+    expect(root.get_by_role("img", name="CPU: 5 of 8 free; mine of ada: 2; theirs of eve: 1")).to_be_visible()
