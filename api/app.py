@@ -7,7 +7,7 @@ import time
 
 from flask import Flask, Response, g, request
 
-from api import auth, catalog, channels, environments, events, health, hosts, logs, pages, problems, services
+from api import auth, catalog, channels, environments, events, health, hosts, locks, logs, pages, problems, services
 from common import documents, ids
 from common.settings import Settings
 from common.settings import settings as read_settings
@@ -32,7 +32,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.before_request(_begin)
     auth.register(app)
     problems.register(app)
-    for module in (environments, events, logs, channels, hosts, catalog):
+    for module in (environments, events, logs, locks, channels, hosts, catalog):
         app.register_blueprint(module.blueprint, url_prefix="/api/v1")
     app.register_blueprint(health.blueprint)
     pages.register(app)

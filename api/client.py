@@ -139,6 +139,10 @@ class Client:
         with self._stream("GET", f"/environments/{env_id}/logs", params=query, read_seconds=None) as response:
             yield from _translated(response.iter_bytes())
 
+    def lock(self, env_id: str) -> str:
+        """Its libraries with versions and hashes, to be submitted again as `language.lock`."""
+        return self._request("GET", f"/environments/{env_id}/lock").text
+
     def exec(self, env_id: str, command: list[str], *, tty: bool = False, rows: int = 24, cols: int = 80) -> str:
         """Begin a command inside; the id of its channel."""
         body = {"command": command, "tty": tty, "rows": rows, "cols": cols}

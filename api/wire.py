@@ -38,7 +38,7 @@ def environment(e: Environment) -> dict[str, Any]:
         "started_at": time(e.started_at),
         "expires_at": time(e.expires_at),
         "contract": document(e.contract),
-        "links": {"self": at, "events": f"{at}/events", "logs": f"{at}/logs"},
+        "links": {"self": at, "events": f"{at}/events", "logs": f"{at}/logs", "lock": f"{at}/lock"},
     }
 
 
@@ -108,6 +108,7 @@ def document(c: Contract) -> dict[str, Any]:
             "version": c.language.version,
             "tags": c.language.tags,
             "libraries": list(c.libraries),
+            "lock": c.lock,
         },
         "resources": {
             "ram": f"{c.resources.ram_mib}MiB",

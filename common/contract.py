@@ -10,11 +10,11 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from marshmallow import ValidationError, post_load
+from marshmallow import ValidationError, post_load, validates_schema
 
-from common import units
+from common import lockfile, units
 from common.errors import ContractError, Problem
-from common.fields import Flag, Section, Strict, Text, TextList
+from common.fields import Flag, LongText, Section, Strict, Text, TextList
 from common.requirements import requirement
 
 MAX_LIBRARIES = 200
@@ -72,6 +72,7 @@ class Contract:
     resources: Resources
     libraries: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    lock: str = ""  # libraries with versions and hashes, as `lockfile` writes them; then `libraries` is empty
     lifetime_seconds: int = 0
     priority: int = 5
     wait: bool = False
@@ -185,8 +186,14 @@ class _LanguageSchema(Strict):
     version = Text("3.11", _matching(_PYTHON_VERSION, "is not a Python version. Write it as in 3.11"))
     tags = Text("", _matching(_VERSION, "is not an image tag: letters, digits, '.', '_' and '-'"))
     libraries = TextList(requirement, MAX_LIBRARIES)
+    lock = LongText(lambda text: lockfile.write(lockfile.read(text)), lockfile.MAX_CHARACTERS)
 
     name.data_key = "image-name"
+
+    @validates_schema
+    def one_or_the_other(self, values: dict[str, Any], **kwargs: Any) -> None:
+        if values["lock"] and values["libraries"]:
+            raise ValidationError("names all libraries already. Leave language.libraries out, or the lock.", "lock")
 
 
 class _ResourcesSchema(Strict):
@@ -221,6 +228,7 @@ class _ContractSchema(Strict):
             resources=Resources(resources["cpu"], resources["ram"], resources["storage"], resources["gpu"]),
             libraries=language["libraries"],
             packages=tuple(sorted(set(os["packages"]))),
+            lock=language["lock"],
             lifetime_seconds=values["lifetime"],
             priority=values["priority"],
             wait=values["wait"],

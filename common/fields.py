@@ -40,6 +40,30 @@ class Text(fields.Field[Any]):
             raise ValidationError(f"{text!r} {error}.") from None
 
 
+class LongText(fields.Field[str]):
+    """A string of many lines; "" and None mean that there is none. `convert` is told the text as it is."""
+
+    def __init__(self, convert: Any, limit: int):
+        self.convert = convert
+        self.limit = limit
+        super().__init__(load_default="", allow_none=True)
+
+    def deserialize(self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any) -> Any:
+        return super().deserialize("" if value is None else value, attr, data, **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError(f"must be a string, not {kind_of(value)}.")
+        if len(value) > self.limit:
+            raise ValidationError(f"is longer than {self.limit} characters.")
+        if not value.strip():
+            return ""
+        try:
+            return str(self.convert(value))
+        except ValueError as error:
+            raise ValidationError(f"{error}.") from None
+
+
 class Flag(Text):
     """true or false, with or without quotes."""
 

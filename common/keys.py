@@ -58,6 +58,10 @@ class Keys:
         """Stream: lines of the build log (`common.buildlog`)."""
         return f"{self.prefix}:log:{env_id}"
 
+    def lock(self, env_id: str) -> str:
+        """String: the lock of an environment's libraries (`common.locks`)."""
+        return f"{self.prefix}:lock:{env_id}"
+
     def user(self, name: str) -> str:
         return f"{self.prefix}:user:{name}"
 

@@ -18,12 +18,15 @@ from common.environment import Job
 from common.errors import ChannelClosed, DCloudError
 from common.inventory import Gpu, Inventory, Offer
 from common.ledger import Ledger, client_of
+from common.locks import Locks
 from common.states import Phase, State
 
 INVENTORY = Inventory(
     8000, 16_000, 100_000, (Gpu("GPU-1", "NVIDIA H200", 143_771),), driver="580.1", cuda="13.0", machine="m",
     offers=(Offer("debian", "12", "python", ("3.11",), "Debian 12 (bookworm)", ("", "slim")),),
 )  # fmt: skip
+
+LOCK = f"six==1.17.0 --hash=sha256:{'a' * 64}\n"
 
 
 class SimulatedHost:
@@ -36,6 +39,7 @@ class SimulatedHost:
         self._ledger = Ledger(client_of(url), prefix)
         self._bytes: Redis = client_of(url, decode=False)
         self._log = BuildLog(self._ledger.redis, self._ledger.keys)
+        self._locks = Locks(self._ledger.redis, self._ledger.keys)
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -92,6 +96,7 @@ class SimulatedHost:
                     message="Because nosuchlib was not found\nwe conclude that it cannot be installed.",
                 )  # fmt: skip
                 return
+            self._locks.put(job.id, job.contract.lock or LOCK)
             self._ledger.advance(*host, job, State.STARTING, progress=90, message="Starting")
             self._ledger.advance(*host, job, State.RUNNING, progress=100, message="Running")
         except DCloudError:

@@ -13,18 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import lockfile
 from common.errors import ProvisionError
 from common.states import Reason
+from workers import bytecode
 from workers.builders import STORE, Builder
 from workers.downloads import Download
 from workers.images import BaseImage
-from workers.resolutions import explanation, packages
+from workers.resolutions import explanation, unresolvable
 
 FLAGS = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "hardlink")
 
-# The source decides whether a compiled file is good: edits of installed files count, and the compiled
-# files of one wheel are the same bytes everywhere, which times would make different.
-COMPILE = ("-I", "-S", "-m", "compileall", "-j", "0", "--invalidation-mode", "checked-hash")
+COMPILE = ("-I", "-S", "-c", Path(bytecode.__file__).read_text())
 
 # Arguments: interpreter, tree, lock file, and options of the installer.
 INSTALL = """
@@ -78,7 +78,7 @@ class Installation:
 
     def _link_or_fetch(self) -> None:
         """Link wheels that are all in the cache, which need not ask the index; else fetch those that are not."""
-        names = packages(self.lock)
+        names = lockfile.read(self.lock)
         linked: list[str] = []
         if self._install("--offline", linked.append, lambda: self.progress(0, f"Linking {len(names)} libraries")) == 0:
             for text in linked:
@@ -98,9 +98,9 @@ class Installation:
 
         if self._install("--no-offline", line, tick) != 0:
             whole = "\n".join(said)
-            raise ProvisionError(
-                Reason.LIBRARIES_NOT_INSTALLED, f"Installing the libraries failed. {explanation(whole)}", whole
-            )
+            # a lock that a user handed in may name what no index has
+            reason = Reason.LIBRARIES_UNRESOLVABLE if unresolvable(whole) else Reason.LIBRARIES_NOT_INSTALLED
+            raise ProvisionError(reason, f"Installing the libraries failed. {explanation(whole)}", whole)
 
     def _install(self, where: str, line: Log, tick: Callable[[], None]) -> int:
         if self.tree.exists():
@@ -130,7 +130,6 @@ class Installation:
                     tick()
 
         inside = f"{STORE}/cache/{self.cache.name}/{archives.name}"
-        # some libraries carry files in a syntax that this Python does not read; they are none of its business
         self.builder.run([self.base.interpreter, *COMPILE, *(f"{inside}/{name}" for name in fresh)], line, tick)
         for name in fresh:
             (self.marks / name).touch()

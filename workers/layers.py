@@ -20,6 +20,8 @@ from workers.filelocks import held
 from workers.images import BaseImage
 from workers.installation import COMPILE, FLAGS, Installation, Log, Progress
 
+_COMPILER = hashlib.sha256("\n".join(COMPILE).encode()).hexdigest()[:8]  # another one compiles what is unpacked again
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -66,7 +68,7 @@ class Layers:
             found = self.find(base, lock)
             if found is None:
                 cache = self.builders.cache(base)
-                marks = self.compiled / cache.name
+                marks = self.compiled / f"{cache.name}-{_COMPILER}"
                 store = self.builders.store
                 Installation(builder, base, store, cache, marks, key, lock, progress, log).make()
                 self._write_seal(key, lock)

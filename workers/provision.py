@@ -49,6 +49,9 @@ class Report(Protocol):
     def log(self, line: str) -> None:
         """A line for the build log."""
 
+    def locked(self, lock: str) -> None:
+        """The libraries with versions and hashes, for the user to keep."""
+
 
 class Host:
     """One machine's parts. Thread safe; one thread at a time may work on one environment."""
@@ -83,6 +86,7 @@ class Host:
         try:
             base = self.images.get(job.contract, lambda f, said: report.phase(Phase.IMAGE, f, said), report.log)
             layer = self._layer(job, base, report)
+            report.locked(layer.lock)
             report.phase(Phase.STORAGE, 0, "Making the storage")
             container_id = self.containers_.take_over(job)
             volume = self.volumes_.open(job.id, job.contract.resources.storage_mib)
@@ -142,9 +146,13 @@ class Host:
         return self.containers_.logs(env_id, tail, follow)
 
     def _layer(self, job: Job, base: BaseImage, report: Report) -> Layer:
-        """The layer of the job's libraries: the one that its storage was made with, or that of a lock."""
+        """The layer of the job's libraries: of its own lock, the one that its storage was made with, or a new one."""
         libraries = job.contract.libraries
-        lock = self.volumes_.get(job.id).pinned(base.key, libraries) or self.resolutions.known(base, libraries)
+        lock = (
+            job.contract.lock
+            or self.volumes_.get(job.id).pinned(base.key, libraries)
+            or self.resolutions.known(base, libraries)
+        )
         found = self.layers.find(base, lock) if lock else None
         if found is None:
             report.phase(Phase.LIBRARIES, 0, "Resolving the libraries")

@@ -1,4 +1,4 @@
-"""Resolutions: from the libraries of a contract to a lock, every library with version and hashes.
+"""Resolutions: from the libraries of a contract to a lock (`common.lockfile`).
 
 A lock is kept for a while under the request that it answers, so that the same request is not resolved
 again at once, and newer versions are seen soon.
@@ -11,16 +11,21 @@ import os
 import re
 import secrets
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from common import lockfile
 from common.errors import ProvisionError
+from common.lockfile import Pin
 from common.settings import Settings
 from common.states import Reason
 from workers.builders import STORE, Builder, Builders
 from workers.images import BaseImage
 
-FLAGS = ("--generate-hashes", "--only-binary", ":all:", "--no-header", "--no-annotate")
+# uv lists in this format the wheels that this interpreter can use, and no others: a lock stays short
+FLAGS = ("--format", "pylock.toml", "--generate-hashes", "--only-binary", ":all:", "--no-header")
 EXPLANATION_CHARACTERS = 2000
 NO_SOLUTION = "error: No solution found when resolving dependencies"
 
@@ -56,9 +61,9 @@ class Resolutions:
     ) -> str:
         """The lock of `libraries` and pip. Raises ProvisionError with uv's explanation."""
         name = secrets.token_hex(8)
-        source, target = (self.builders.store / "work" / f"{name}.{end}" for end in ("in", "txt"))
+        source, target = (self.builders.store / "work" / file for file in (f"{name}.in", f"pylock.{name}.toml"))
         source.write_text("".join(f"{line}\n" for line in wanted(libraries)))
-        files = ("--output-file", f"{STORE}/work/{name}.txt", f"{STORE}/work/{name}.in")
+        files = ("--output-file", f"{STORE}/work/{target.name}", f"{STORE}/work/{source.name}")
         said: list[str] = []
 
         def line(text: str) -> None:
@@ -73,7 +78,7 @@ class Resolutions:
             )
             if code != 0:
                 raise unresolved("\n".join(said))
-            lock = _read(target)
+            lock = lockfile.write(pins(tomllib.loads(_read(target))))
         finally:
             source.unlink(missing_ok=True)
             target.unlink(missing_ok=True)
@@ -99,20 +104,28 @@ def wanted(libraries: tuple[str, ...]) -> list[str]:
     return sorted({*libraries, "pip"})
 
 
-def packages(lock: str) -> list[str]:
-    """`name==version` of everything in a lock."""
-    return re.findall(r"^([a-z0-9][a-z0-9._-]*==[^ ;\\]+)", lock, re.MULTILINE)
+def pins(document: dict[str, Any]) -> list[Pin]:
+    """What uv resolved, a document as PEP 751 has it."""
+    return [
+        Pin(package["name"], package["version"], tuple(wheel["hashes"]["sha256"] for wheel in package["wheels"]))
+        for package in document["packages"]
+    ]
 
 
 def unresolved(text: str) -> ProvisionError:
     """What uv said about libraries that it could not resolve, as an error for the user."""
-    if any(sign in text for sign in _UNRESOLVABLE):
+    if unresolvable(text):
         return ProvisionError(Reason.LIBRARIES_UNRESOLVABLE, explanation(text), text)
     return ProvisionError(
         Reason.LIBRARIES_NOT_INSTALLED,
         f"The package index could not be used. {explanation(text)}"[:EXPLANATION_CHARACTERS],
         text,
     )
+
+
+def unresolvable(text: str) -> bool:
+    """Whether uv says that what was asked for does not exist, or not together."""
+    return any(sign in text for sign in _UNRESOLVABLE)
 
 
 def explanation(text: str) -> str:

@@ -13,6 +13,7 @@ from common.buildlog import BuildLog
 from common.celery_app import celery
 from common.environment import Job
 from common.errors import IllegalTransition, LedgerError, NotFound, ProvisionError, StaleToken
+from common.locks import Locks
 from common.states import PROGRESS, SENTENCES, Phase, Reason, State
 from workers.member import Member
 from workers.runs import Runs
@@ -77,6 +78,7 @@ def remove_environment(env_id: str, token: int) -> str:
             if environment.state is not State.DELETING or environment.token != token:
                 return "nothing to do"
             member.host.remove(env_id)
+            Locks(member.ledger.redis, member.ledger.keys).remove(env_id)
             member.release(env_id, token, State.DELETED, Reason.USER_REQUEST, "Deleted")
         except LedgerError as error:
             return f"nothing to do: {error}"
@@ -95,6 +97,7 @@ class _Report:
         self.member = member
         self.job = job
         self.build_log = BuildLog(member.ledger.redis, member.ledger.keys)
+        self.locks = Locks(member.ledger.redis, member.ledger.keys)
         self._said: tuple[Phase | None, float] = (None, 0.0)
 
     def phase(self, phase: Phase, fraction: float, message: str) -> None:
@@ -113,6 +116,9 @@ class _Report:
     def log(self, line: str) -> None:
         self._check()
         self.build_log.append(self.job.id, [line])
+
+    def locked(self, lock: str) -> None:
+        self.locks.put(self.job.id, lock)
 
     def _check(self) -> None:
         if runs.called_off(self.job.id, self.job.token):

@@ -28,6 +28,7 @@ for _command in (
     environments.ls,
     environments.show,
     logs.logs,
+    logs.lock,
     execute.execute,
     environments.stop,
     environments.start,

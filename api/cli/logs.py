@@ -1,4 +1,4 @@
-"""`dcloud logs`."""
+"""`dcloud logs` and `lock`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,18 @@ def logs(environment: str, follow: bool, source: str, json_: bool) -> None:
             _print(line, json_)
     if rest:
         _print(rest, json_)
+
+
+@click.command()
+@environment
+@output.as_json
+def lock(environment: str, json_: bool) -> None:
+    """The libraries of ENV with versions and hashes. With --json as a contract's `language` takes it."""
+    client = connect()
+    text = client.lock(resolve(client, environment))
+    if json_:
+        return output.document({"lock": text})
+    return click.echo(text, nl=False)
 
 
 def _print(line: bytes, json_: bool) -> None:

@@ -23,6 +23,7 @@ class Heard:
     phases: list[tuple[Phase, float, str]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     started: bool = False
+    lock: str = ""
 
     def phase(self, phase: Phase, fraction: float, message: str) -> None:
         assert 0 <= fraction <= 1, (phase, fraction, message)
@@ -33,6 +34,9 @@ class Heard:
 
     def log(self, line: str) -> None:
         self.lines.append(line)
+
+    def locked(self, lock: str) -> None:
+        self.lock = lock
 
 
 class Lab:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from pathlib import Path
 
 import pytest
 from lab import Heard, Lab, again
+from trees import hashes
 
 from common.environment import Job
 
@@ -114,14 +113,3 @@ def test_a_restart_keeps_the_versions_that_it_was_made_with(lab: Lab) -> None:
     finally:
         for path, text in answers.items():
             path.write_text(text)
-
-
-def hashes(tree: Path) -> dict[str, str]:
-    """Content, kind and mode of everything in a tree."""
-    result = {}
-    for path in sorted(tree.rglob("*")):
-        if path.is_symlink():
-            result[str(path)] = str(path.readlink())
-        elif path.is_file():
-            result[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest() + oct(path.stat().st_mode)
-    return result

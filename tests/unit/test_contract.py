@@ -20,8 +20,8 @@ from common.requirements import requirement
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STRINGS = (
     "env-name", "version", "os.image-name", "os.version", "os.tags", "os.packages", "language.image-name",
-    "language.version", "language.tags", "language.libraries", "resources.ram", "resources.cpu", "resources.gpu",
-    "resources.storage", "lifetime", "priority", "wait",
+    "language.version", "language.tags", "language.libraries", "language.lock", "resources.ram", "resources.cpu",
+    "resources.gpu", "resources.storage", "lifetime", "priority", "wait",
 )  # fmt: skip
 
 
@@ -36,6 +36,25 @@ def problems(value: object) -> dict[str, str]:
     with pytest.raises(ContractError) as refused:
         parse(value)
     return {problem.path: problem.message for problem in refused.value.problems}
+
+
+LOCK = f"six==1.17.0 --hash=sha256:{'a' * 64}\n"
+
+
+def test_a_lock_instead_of_libraries() -> None:
+    contract = parse({"language": {"lock": LOCK.replace(" --hash", " \\\n    --hash")}})
+    assert contract.lock == LOCK
+    assert parse(wire.document(contract)) == contract
+    assert Contract.from_dict(contract.to_dict()) == contract
+
+
+def test_a_lock_that_is_none_and_one_beside_libraries() -> None:
+    assert "where a line has name==version" in problems({"language": {"lock": "six>=1"}})["language.lock"]
+    assert "must be a string" in problems({"language": {"lock": [LOCK]}})["language.lock"]
+    both = problems({"language": {"lock": LOCK, "libraries": ["six"]}})
+    assert list(both) == ["language.lock"]
+    assert "Leave language.libraries out" in both["language.lock"]
+    assert "longer than" in problems({"language": {"lock": "#" * 60_000}})["language.lock"]
 
 
 def test_an_empty_object_is_a_contract_of_defaults() -> None:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from common.states import Reason
-from workers.resolutions import EXPLANATION_CHARACTERS, explanation, packages, unresolved, wanted
+import tomllib
 
-LOCK = """\
-numpy==2.4.6 \\
-    --hash=sha256:89cd468399cfd2504718f0ba50e410dca55a170b61a02ad92bb18c8a65186e93
-pip==26.3 \\
-    --hash=sha256:6c36ae7da8695be67e3cd9f7d87919667ced53f57ce2ede75d89b5912ed2bc4c \\
-    --hash=sha256:f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13
-torch==2.13.0+cpu ; python_version >= "3.8" \\
-    --hash=sha256:aa
-"""
+from common import lockfile
+from common.states import Reason
+from workers.resolutions import EXPLANATION_CHARACTERS, explanation, pins, unresolved, wanted
+
+RESOLVED = """\
+lock-version = "1.0"
+
+[[packages]]
+name = "torch"
+version = "2.13.0+cpu"
+marker = "sys_platform == 'linux'"
+wheels = [{ url = "file:///wheels/torch-2.13.0%2Bcpu-cp311-cp311-linux_x86_64.whl", hashes = { sha256 = "AA" } }]
+
+[[packages]]
+name = "numpy"
+version = "2.4.6"
+wheels = [
+  { url = "https://index.lab/numpy-2.4.6-cp311-cp311-manylinux_2_28_x86_64.whl", size = 7, hashes = { sha256 = "BB" } },
+  { url = "https://index.lab/numpy-2.4.6-py3-none-any.whl", hashes = { sha256 = "AA" } },
+]
+""".replace("AA", "a" * 64).replace("BB", "b" * 64)
 CONFLICT = """\
 error: No solution found when resolving dependencies
   cause: Because you require numpy<2 and numpy>=2, we can conclude that your requirements are unsatisfiable.
@@ -22,8 +33,13 @@ hint: You could ask for less.
 """
 
 
-def test_packages_of_a_lock() -> None:
-    assert packages(LOCK) == ["numpy==2.4.6", "pip==26.3", "torch==2.13.0+cpu"]
+def test_a_lock_of_what_was_resolved() -> None:
+    lock = lockfile.write(pins(tomllib.loads(RESOLVED)))
+    assert lock.splitlines() == [
+        f"numpy==2.4.6 --hash=sha256:{'a' * 64} --hash=sha256:{'b' * 64}",
+        f"torch==2.13.0+cpu --hash=sha256:{'a' * 64}",
+    ]
+    assert "index.lab" not in lock
 
 
 def test_pip_is_always_wanted() -> None:
