@@ -7,13 +7,39 @@ import time
 
 from flask import Flask, Response, g, request
 
-from api import auth, catalog, channels, environments, events, health, hosts, locks, logs, pages, problems, services
+from api import (
+    auth,
+    catalog,
+    channels,
+    environments,
+    events,
+    health,
+    hosts,
+    locks,
+    logs,
+    pages,
+    problems,
+    services,
+    tokens,
+    users,
+)
 from common import documents, ids
 from common.settings import Settings
 from common.settings import settings as read_settings
 
 MULTIPART_BYTES = 16 * 1024  # what a file upload may add to the document itself
 
+_VERSION_1 = (
+    environments,
+    events,
+    logs,
+    locks,
+    channels,
+    hosts,
+    catalog,
+    users,
+    tokens,
+)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -32,7 +58,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.before_request(_begin)
     auth.register(app)
     problems.register(app)
-    for module in (environments, events, logs, locks, channels, hosts, catalog):
+    for module in _VERSION_1:
         app.register_blueprint(module.blueprint, url_prefix="/api/v1")
     app.register_blueprint(health.blueprint)
     pages.register(app)

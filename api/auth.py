@@ -7,20 +7,23 @@ something then also carries the session's CSRF token, which another site cannot 
 from __future__ import annotations
 
 import hmac
-from typing import cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
-from flask import Flask, g, request
+from flask import Flask, current_app, g, request
 
 from api import session
 from api.problems import Refused
 from api.services import services
 from common import ids
-from common.accounts import Principal
 from common.environment import Environment
 from common.errors import NotFound
+from common.principal import Principal
 
 PUBLIC = frozenset({"health.healthz", "health.readyz", "pages.home", "pages.sign_in", "static", "bootstrap.static"})
 CSRF_HEADER = "X-CSRF-Token"
+
+View = TypeVar("View", bound=Callable[..., Any])
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -44,14 +47,30 @@ def owned(env_id: str) -> Environment:
     raise NotFound(f"There is no environment {env_id[:63]}.")
 
 
+def admin(view: View) -> View:
+    """Let only admins call this view."""
+    view.needs_admin = True  # type: ignore[attr-defined]
+    return view
+
+
+def needs(app: Flask, endpoint: str, method: str) -> frozenset[str]:
+    """The scopes that a caller must have; nothing where it is public. Where `admin` is one, the role must be too."""
+    if endpoint in PUBLIC:
+        return frozenset()
+    by_method = "read" if method in _SAFE_METHODS else "submit"
+    privileged = getattr(app.view_functions[endpoint], "needs_admin", False)
+    return frozenset({by_method, "admin"} if privileged else {by_method})
+
+
 def _check() -> None:
     if request.endpoint is None or request.endpoint in PUBLIC:
         return
-    caller = _caller()
-    needed = "read" if request.method in _SAFE_METHODS else "submit"
-    if needed not in caller.scopes:
-        raise Refused(403, f"This token lacks the scope {needed!r}. Use one that has it.")
-    g.principal = caller
+    caller = g.principal = _caller()
+    needed = needs(current_app, request.endpoint, request.method)
+    for scope in sorted(needed - caller.scopes):
+        raise Refused(403, f"This token lacks the scope {scope!r}. Use one that has it.")
+    if "admin" in needed and not caller.admin:
+        raise Refused(403, "Only admins may do this.")
 
 
 def _caller() -> Principal:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from flask import request
+from marshmallow import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.problems import Refused
 from common import contract, documents
 from common.contract import Contract
 from common.errors import ContractError, Problem
+from common.fields import Strict, problems
 
 MAX_KEY = 200
 
@@ -26,6 +28,14 @@ def json_object() -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ContractError([Problem("", "must be an object.")])
     return body
+
+
+def load(schema: type[Strict]) -> dict[str, Any]:
+    """The JSON object in the body, as a schema reads it. Raises ContractError with all problems, Refused."""
+    try:
+        return cast(dict[str, Any], schema().load(json_object()))
+    except ValidationError as error:
+        raise ContractError(sorted(problems(error.messages), key=lambda p: p.path)) from None
 
 
 def idempotency_key() -> str:

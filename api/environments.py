@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
 import re
 import time
-from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from api import bodies, wire
+from api import bodies, paging, wire
 from api.auth import owned, principal
 from api.problems import Refused
 from api.services import services
@@ -24,7 +21,6 @@ from common.states import State
 
 blueprint = Blueprint("environments", __name__)
 
-PAGE_LIMIT = 100
 USER_PRIORITY = 5  # what is above needs an admin
 MAX_WAIT_SECONDS = 60
 LOOK_AGAIN_SECONDS = 5.0  # a place in the queue changes without an event
@@ -49,10 +45,8 @@ def submit() -> Response:
 @blueprint.get("/environments")
 def page() -> Response:
     """A page of one's own environments, newest first; admins see everyone's."""
-    found, following = services().ledger.environments(
-        _owner(), _states(), bodies.number("limit", 50, 1, PAGE_LIMIT), _cursor()
-    )
-    return jsonify({"environments": [wire.environment(e) for e in found], "next": _opaque(following)})
+    found, following = services().ledger.environments(_owner(), _states(), paging.limit(), paging.after(ids.PATTERN))
+    return jsonify({"environments": [wire.environment(e) for e in found], "next": paging.cursor(following)})
 
 
 @blueprint.get("/environments/<env_id>")
@@ -148,20 +142,3 @@ def _states() -> tuple[State, ...]:
         return tuple(State(word) for word in words)
     except ValueError as error:
         raise Refused(400, f"{str(error)[:80]}: states are {', '.join(State)}.") from None
-
-
-def _cursor() -> str:
-    text = request.args.get("cursor", "")
-    if not text:
-        return ""
-    try:
-        value = base64.urlsafe_b64decode(text.encode()).decode()
-    except (binascii.Error, UnicodeError, ValueError):
-        value = ""
-    if not ids.PATTERN.fullmatch(value):
-        raise Refused(400, "cursor is not one that this server gave. Begin without it.")
-    return value
-
-
-def _opaque(cursor: str) -> Any:
-    return base64.urlsafe_b64encode(cursor.encode()).decode() if cursor else None

@@ -28,6 +28,9 @@ from common.errors import (
     NotFound,
     Problem,
     RedisUnavailable,
+    Taken,
+    TooMany,
+    Unsuitable,
 )
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ _TITLES = {
     406: ("not-acceptable", "No such representation"),
     409: ("conflict", "Not possible in this state"),
     410: ("gone", "It has ended"),
+    412: ("changed", "It has changed meanwhile"),
     413: ("too-large", "The request is too large"),
     415: ("unsupported-media-type", "This format is not understood"),
     422: ("refused", "The document is refused"),
@@ -87,6 +91,9 @@ def register(app: Flask) -> None:
     app.register_error_handler(Conflict, lambda e: problem(422, str(e)))
     app.register_error_handler(ChannelClosed, lambda e: problem(410, str(e)))
     app.register_error_handler(ChannelFull, lambda e: _later(429, str(e)))
+    app.register_error_handler(TooMany, lambda e: _later(429, str(e), e.retry_after_seconds))
+    app.register_error_handler(Taken, lambda e: problem(409, str(e)))
+    app.register_error_handler(Unsuitable, lambda e: problem(409, str(e)))
     app.register_error_handler(RedisUnavailable, _redis_away)
     app.register_error_handler(RedisError, _redis_away)
     app.register_error_handler(DCloudError, lambda e: problem(400, str(e)))
@@ -100,8 +107,8 @@ def _contract(error: ContractError) -> Response:
     return problem(422, detail, error.problems)
 
 
-def _later(status: int, detail: str) -> Response:
-    return problem(status, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+def _later(status: int, detail: str, seconds: int = RETRY_AFTER_SECONDS) -> Response:
+    return problem(status, detail, headers={"Retry-After": str(seconds)})
 
 
 def _redis_away(error: Exception) -> Response:

@@ -12,9 +12,11 @@ from redis.retry import Retry
 
 from api.feed import Feed
 from common.accounts import Accounts
+from common.attempts import Attempts
 from common.buildlog import BuildLog
 from common.keys import Keys
 from common.ledger import Ledger
+from common.sessions import Sessions
 from common.settings import Settings
 
 SOCKET_SECONDS = 2.5  # a Redis that hangs costs a caller no more than this, twice
@@ -28,6 +30,8 @@ class Services:
     settings: Settings
     ledger: Ledger
     accounts: Accounts
+    sessions: Sessions
+    attempts: Attempts
     build_log: BuildLog
     bytes_redis: Redis  # for channels; decodes nothing
     feed: Feed
@@ -41,10 +45,13 @@ def make(settings: Settings) -> Services:
     """Services for `settings`. Nothing connects yet, so that the API starts while Redis is away."""
     text = _client(settings.redis_url, decode=True)
     ledger = Ledger(text, settings.key_prefix)
+    accounts = Accounts(text, ledger.keys)
     return Services(
         settings=settings,
         ledger=ledger,
-        accounts=Accounts(text, ledger.keys),
+        accounts=accounts,
+        sessions=Sessions(text, ledger.keys, accounts),
+        attempts=Attempts(text, ledger.keys),
         build_log=BuildLog(text, ledger.keys),
         bytes_redis=_client(settings.redis_url, decode=False),
         feed=Feed(text, ledger.keys),

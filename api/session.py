@@ -1,4 +1,4 @@
-"""The signed cookie of someone who signed in on a page. It names their token, so revoking that ends it too."""
+"""The cookie of someone who signed in on a page. It is the secret of a session that `common.sessions` keeps."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import hashlib
 import hmac
 
 from flask import Response, g, request
-from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from api.services import services
-from common.accounts import Principal
+from common.principal import Principal
+from common.sessions import LIFETIME_SECONDS
 
 COOKIE = "dcloud_session"
-MAX_AGE_SECONDS = 12 * 3600
 
 
 def begin(response: Response, principal: Principal) -> None:
-    """Set the cookie for `principal`."""
+    """Begin a session of `principal` and set its cookie."""
     response.set_cookie(
         COOKIE,
-        _serializer().dumps(principal.token_id),
-        max_age=MAX_AGE_SECONDS,
+        services().sessions.begin(principal.user, principal.token_id),
+        max_age=LIFETIME_SECONDS,
         httponly=True,
         samesite="Strict",
         secure=request.is_secure,
@@ -28,36 +27,23 @@ def begin(response: Response, principal: Principal) -> None:
 
 
 def end(response: Response) -> None:
-    """Take the cookie back."""
+    """End the session and take the cookie back."""
+    services().sessions.end(request.cookies.get(COOKIE, ""))
     response.delete_cookie(COOKIE, httponly=True, samesite="Strict", secure=request.is_secure)
 
 
 def current() -> Principal | None:
-    """Who signed in, as long as their token holds; None for nobody."""
+    """Who signed in, as long as their session holds; None for nobody."""
     value = request.cookies.get(COOKIE, "")
     if not value:
         return None
     if "session_principal" not in g:
-        try:
-            token_id = _serializer().loads(value, max_age=MAX_AGE_SECONDS)
-        except BadSignature:
-            return None
-        g.session_principal = services().accounts.principal(token_id)
+        g.session_principal = services().sessions.principal(value)
     found: Principal | None = g.session_principal
     return found
 
 
 def csrf() -> str:
-    """The CSRF token of the current session; it changes with the cookie."""
+    """The CSRF token of the current session. Only who knows its secret can make it, and it does not tell the secret."""
     value = request.cookies.get(COOKIE, "")
-    return hmac.new(_secret().encode(), f"csrf {value}".encode(), hashlib.sha256).hexdigest()
-
-
-def _serializer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(_secret(), salt="dcloud session")
-
-
-def _secret() -> str:
-    if "session_secret" not in g:
-        g.session_secret = services().accounts.secret("session")
-    return str(g.session_secret)
+    return hmac.new(value.encode(errors="replace"), b"csrf", hashlib.sha256).hexdigest()

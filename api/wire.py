@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from common.accounts import Principal
 from common.contract import Contract, Gpus
 from common.environment import Environment, Event
 from common.inventory import Host
+from common.principal import Principal
 
 ROOT = "/api/v1"
 

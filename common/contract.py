@@ -14,12 +14,11 @@ from marshmallow import ValidationError, post_load, validates_schema
 
 from common import lockfile, units
 from common.errors import ContractError, Problem
-from common.fields import Flag, LongText, Section, Strict, Text, TextList
+from common.fields import Flag, LongText, Section, Strict, Text, TextList, problems
 from common.requirements import requirement
 
 MAX_LIBRARIES = 200
 MAX_PACKAGES = 100
-MAX_PATH = 120
 MIN_CPU_MILLI = 10
 MIN_MIB = 16  # of RAM and of storage
 MAX_GPUS = 1024
@@ -107,7 +106,7 @@ def parse(document: object) -> Contract:
     try:
         return cast(Contract, _ContractSchema().load(document))
     except ValidationError as error:
-        raise ContractError(sorted(_problems(error.messages), key=lambda p: p.path)) from None
+        raise ContractError(sorted(problems(error.messages), key=lambda p: p.path)) from None
 
 
 def _matching(pattern: re.Pattern[str], what: str) -> Any:
@@ -233,17 +232,3 @@ class _ContractSchema(Strict):
             priority=values["priority"],
             wait=values["wait"],
         )
-
-
-def _problems(messages: Any, path: str = "") -> list[Problem]:
-    if isinstance(messages, dict):
-        return [problem for key, inner in messages.items() for problem in _problems(inner, _join(path, key))]
-    texts = messages if isinstance(messages, list) else [messages]
-    return [Problem(path, "must be an object." if text == "Invalid input type." else str(text)) for text in texts]
-
-
-def _join(path: str, key: object) -> str:
-    if key == "_schema":
-        return path
-    inner = f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}".lstrip(".")
-    return inner if len(inner) <= MAX_PATH else inner[:MAX_PATH] + "…"

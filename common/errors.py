@@ -12,6 +12,9 @@ DCloudError                   something a person can act on; its text says what 
 │   ├── HostTaken             another live worker holds this host name
 │   ├── NeverFits             no host could hold it even if it were empty
 │   └── Conflict              the same request id with another body
+├── Unsuitable                what is there does not allow it
+├── Taken                     there is one of that name already
+├── TooMany                   asked too often; carries the seconds to wait
 ├── ProvisionError            a step on the host failed; carries a `Reason` for the user
 └── ChannelError              a stream to a container
     ├── ChannelClosed         the other end has gone, refused, or never answered
@@ -87,6 +90,22 @@ class NeverFits(LedgerError):
 
 class Conflict(LedgerError):
     """The same request id came with another body."""
+
+
+class Unsuitable(DCloudError):
+    """What is there does not allow it: the last admin, a token that was rotated."""
+
+
+class Taken(DCloudError):
+    """There is one of that name already."""
+
+
+class TooMany(DCloudError):
+    """Asked too often. `retry_after_seconds` is when it makes sense again."""
+
+    def __init__(self, text: str, retry_after_seconds: int):
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(text)
 
 
 class ProvisionError(DCloudError):

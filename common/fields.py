@@ -11,7 +11,10 @@ from typing import Any, cast
 
 from marshmallow import RAISE, Schema, ValidationError, fields
 
+from common.errors import Problem
+
 MAX_TEXT = 256
+MAX_PATH = 120
 MAX_LIST_CHARACTERS = 10_000  # of all entries; reading 200 hostile requirements would take 150 ms otherwise
 
 
@@ -121,6 +124,8 @@ class Section(fields.Nested):
 class Strict(Schema):
     """Refuses unknown keys by name, with the nearest known one."""
 
+    DOCUMENT = "a contract"  # what it describes, for the sentence about an unknown key
+
     class Meta:
         unknown = RAISE
 
@@ -131,7 +136,15 @@ class Strict(Schema):
             if key not in known and texts == [self.error_messages["unknown"]]:
                 close = difflib.get_close_matches(str(key).lower(), known, n=1, cutoff=0.5)
                 hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
-                messages[key] = [f"is not a key of a contract here. {hint}"]
+                messages[key] = [f"is not a key of {self.DOCUMENT} here. {hint}"]
+
+
+def problems(messages: Any, path: str = "") -> list[Problem]:
+    """What a schema complains about, each with its path. `messages` are a ValidationError's."""
+    if isinstance(messages, dict):
+        return [problem for key, inner in messages.items() for problem in problems(inner, _join(path, key))]
+    texts = messages if isinstance(messages, list) else [messages]
+    return [Problem(path, "must be an object." if text == "Invalid input type." else str(text)) for text in texts]
 
 
 def kind_of(value: object) -> str:
@@ -144,3 +157,10 @@ def _flag(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError("is neither true nor false")
     return text.lower() == "true"
+
+
+def _join(path: str, key: object) -> str:
+    if key == "_schema":
+        return path
+    inner = f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}".lstrip(".")
+    return inner if len(inner) <= MAX_PATH else inner[:MAX_PATH] + "…"

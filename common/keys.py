@@ -74,6 +74,14 @@ class Keys:
     def api_tokens(self, user: str) -> str:
         return f"{self.prefix}:apitokens:{user}"
 
+    def session(self, digest: str) -> str:
+        """Hash: a session of the pages (`common.sessions`)."""
+        return f"{self.prefix}:session:{digest}"
+
+    def attempts(self, kind: str, who: str) -> str:
+        """String: how often somebody tried to sign in (`common.attempts`)."""
+        return f"{self.prefix}:attempts:{kind}:{who}"
+
     def secret(self, name: str) -> str:
         """String: a random secret of this installation, for signing."""
         return f"{self.prefix}:secret:{name}"

@@ -8,8 +8,8 @@ from api.auth import owned, principal
 from api.pages.blueprint import blueprint, page, see
 from api.pages.words import MOVING
 from api.services import services
-from common.accounts import Principal
 from common.environment import Environment
+from common.principal import Principal
 from common.states import State
 
 SHOWN = 200

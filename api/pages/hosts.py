@@ -12,9 +12,9 @@ from api.pages.blueprint import blueprint, page
 from api.pages.words import colour
 from api.services import services
 from common import units
-from common.accounts import Principal
 from common.environment import Environment
 from common.inventory import Gpu, Host
+from common.principal import Principal
 from common.states import ON_HOST, State
 
 

@@ -6,11 +6,10 @@ from urllib.parse import urlsplit
 
 from flask import Response, request, url_for
 
-from api import session
+from api import session, signing
 from api.pages import environments
 from api.pages.blueprint import blueprint, page, see
 from api.problems import Refused
-from api.services import services
 
 
 @blueprint.get("/")
@@ -25,12 +24,11 @@ def home() -> Response:
 
 @blueprint.post("/sign-in")
 def sign_in() -> Response:
-    """Exchange a token for a session."""
+    """Exchange a password or a token for a session."""
     _refuse_other_sites()
     following = _following(request.form.get("next", ""))
-    caller = services().accounts.verify(request.form.get("token", "").strip())
+    caller, problem = signing.by_form()
     if caller is None:
-        problem = "This token is mistyped, expired or revoked. Copy it again, or ask your admin for another."
         return page("sign_in.html", 401, problem=problem, following=following)
     response = see(following or url_for("pages.home"))
     session.begin(response, caller)

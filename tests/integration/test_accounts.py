@@ -11,8 +11,11 @@ from redis import Redis
 
 from common import ids
 from common.accounts import ADMIN, Accounts, ensure_admin
-from common.errors import DCloudError, NotFound
+from common.attempts import MOST, Attempts
+from common.errors import DCloudError, NotFound, TooMany, Unsuitable
 from common.keys import Keys
+from common.sessions import Sessions
+from common.tokens import Tokens, id_of
 
 KEYS = Keys("test")
 
@@ -69,7 +72,7 @@ def test_a_right_checksum_with_a_wrong_secret_opens_nothing(accounts: Accounts) 
     accounts.create_user("eve")
     forged = accounts.create_token("eve").split("_")[3][:32]
     body = f"dc_u_{token_id}_{forged}"
-    from common.accounts import _checksum
+    from common.tokens import _checksum
 
     assert accounts.verify(body + _checksum(body)) is None
 
@@ -118,7 +121,7 @@ def test_tokens_are_listed_without_their_secret_and_with_their_last_use(accounts
     assert listed.used_at == pytest.approx(time.time(), abs=5)
 
 
-@pytest.mark.parametrize("name", ["", "Ada", "a b", "-a", "a" * 33, "a/b", "a:b", "a\n", "é"])
+@pytest.mark.parametrize("name", ["", "me", "Ada", "a b", "-a", "a" * 33, "a/b", "a:b", "a\n", "é"])
 def test_a_user_name_is_plain(accounts: Accounts, name: str) -> None:
     with pytest.raises(DCloudError, match="not a user name"):
         accounts.create_user(name)
@@ -139,6 +142,156 @@ def test_roles_and_scopes_are_known_ones(accounts: Accounts, wrong: dict[str, st
         accounts.create_user("eve", wrong["role"]) if "role" in wrong else accounts.create_token("ada", **wrong)
     with pytest.raises(NotFound):
         accounts.create_token("nobody")
+
+
+def test_a_rotated_token_works_until_the_overlap_is_over(accounts: Accounts, redis: Redis) -> None:
+    accounts.create_user("ada")
+    old = accounts.create_token("ada", "ci", ["read"], 3600, "service")
+    new = accounts.rotate("ada", id_of(old), overlap_seconds=60)
+    assert new.startswith("dc_s_")
+    assert accounts.verify(old)
+    before, after = accounts.tokens("ada")
+    assert (before.replaced_by, after.replaced_by) == (id_of(new), "")
+    assert (after.label, after.kind, after.scopes) == ("ci", "service", {"read"})
+    assert before.expires_at == pytest.approx(time.time() + 60, abs=5)
+    assert after.expires_at == pytest.approx(time.time() + 3600, abs=5)
+    with pytest.raises(Unsuitable):
+        accounts.rotate("ada", id_of(old), overlap_seconds=60)
+    at_once = accounts.rotate("ada", id_of(new), overlap_seconds=0)
+    time.sleep(0.01)
+    assert accounts.verify(new) is None
+    assert accounts.verify(at_once)
+
+
+def test_a_token_that_was_revoked_meanwhile_does_not_come_back(accounts: Accounts, redis: Redis) -> None:
+    accounts.create_user("ada")
+    text = accounts.create_token("ada")
+    [seen] = accounts.tokens("ada")
+    accounts.revoke("ada", seen.id)
+    with pytest.raises(Unsuitable):
+        Tokens(redis, KEYS).rotate(seen, 60)
+    assert accounts.verify(text) is None
+    assert redis.keys("*apitoken*") == []
+
+
+def test_a_token_that_has_long_expired_is_forgotten(accounts: Accounts, redis: Redis) -> None:
+    accounts.create_user("ada")
+    token_id = id_of(accounts.create_token("ada", lifetime_seconds=60))
+    assert 30 * 86400 < redis.ttl(KEYS.api_token(token_id)) <= 30 * 86400 + 60  # type: ignore[operator]
+    redis.delete(KEYS.api_token(token_id))
+    assert accounts.tokens("ada") == []
+    assert redis.keys("*apitoken*") == []
+
+
+def test_nobody_hoards_tokens(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.tokens.MOST_A_USER", 3)
+    accounts.create_user("ada")
+    for _ in range(3):
+        accounts.create_token("ada")
+    with pytest.raises(Unsuitable, match="Revoke"):
+        accounts.create_token("ada")
+
+
+def test_a_password_opens_its_account_and_no_other(accounts: Accounts, redis: Redis) -> None:
+    accounts.create_user("ada")
+    accounts.create_user("eve")
+    assert accounts.check_password("ada", "") is None  # she has none yet
+    accounts.set_password("ada", "correct horse battery")
+    accounts.set_password("eve", "staple correct horse")
+    found = accounts.check_password("ada", "correct horse battery")
+    assert found is not None
+    assert (found.name, found.has_password) == ("ada", True)
+    for name, password in (
+        ("ada", "staple correct horse"),
+        ("ada", "correct horse battery "),
+        ("ada", ""),
+        ("a:b", "x"),
+    ):
+        assert accounts.check_password(name, password) is None
+    kept = redis.hget(KEYS.user("ada"), "password")
+    assert str(kept).startswith("$argon2id$")
+    assert accounts.check_password("ada", str(kept)) is None
+
+
+def test_one_letter_typed_in_two_ways_is_one_password(accounts: Accounts) -> None:
+    accounts.create_user("ada")
+    accounts.set_password("ada", "caf\u00e9 au lait noir")
+    assert accounts.check_password("ada", "cafe\u0301 au lait noir")
+
+
+@pytest.mark.parametrize("password", ["", "short", "a" * 20, "ada.lovelace" + "1234", "x" * 257, "\ud800"])
+def test_a_weak_password_is_refused(accounts: Accounts, password: str) -> None:
+    accounts.create_user("ada.lovelace")
+    with pytest.raises(DCloudError, match="few words"):
+        accounts.set_password("ada.lovelace", password)
+    assert not accounts.user("ada.lovelace").has_password
+
+
+def test_nobody_learns_from_the_time_whether_an_account_exists(accounts: Accounts) -> None:
+    accounts.create_user("ada")
+    accounts.set_password("ada", "correct horse battery")
+    accounts.check_password("warm", "up")
+
+    def cost(name: str) -> float:
+        began = time.process_time()
+        accounts.check_password(name, "wrong horse battery")
+        return time.process_time() - began
+
+    assert min(cost("nobody") for _ in range(3)) > 0.3 * min(cost("ada") for _ in range(3))
+
+
+def test_a_disabled_account_can_do_nothing_until_it_is_enabled(accounts: Accounts, redis: Redis) -> None:
+    accounts.create_user("ada")
+    accounts.set_password("ada", "correct horse battery")
+    token, sessions = accounts.create_token("ada"), Sessions(redis, KEYS, accounts)
+    session = sessions.begin("ada")
+    accounts.set_disabled("ada", True)
+    assert accounts.verify(token) is None
+    assert accounts.check_password("ada", "correct horse battery") is None
+    assert sessions.principal(session) is None
+    accounts.set_disabled("ada", False)
+    assert accounts.verify(token)
+    assert accounts.check_password("ada", "correct horse battery")
+    assert sessions.principal(session) is None  # it ended
+
+
+def test_a_session_ends_with_what_its_user_may(accounts: Accounts, redis: Redis) -> None:
+    accounts.create_user("ada")
+    sessions = Sessions(redis, KEYS, accounts)
+    for change in (
+        lambda: accounts.set_password("ada", "correct horse battery"),
+        lambda: accounts.set_role("ada", "admin"),
+    ):
+        session = sessions.begin("ada")
+        assert sessions.principal(session)
+        change()
+        assert sessions.principal(session) is None
+    session = sessions.begin("ada")
+    found = sessions.principal(session)
+    assert found is not None
+    assert (found.user, found.admin, found.token_id) == ("ada", True, "")
+    assert session not in json.dumps(redis.keys())
+    assert 0 < redis.ttl(redis.keys("*:session:*")[0]) <= 12 * 3600  # type: ignore[index, operator]
+    sessions.end(session)
+    assert sessions.principal(session) is None
+
+
+def test_attempts_are_counted_by_name_and_by_address(redis: Redis) -> None:
+    attempts = Attempts(redis, KEYS)
+    for _ in range(MOST["both"]):
+        attempts.count("ada", "10.0.0.1")
+    with pytest.raises(TooMany) as told:
+        attempts.count("ada", "10.0.0.1")
+    assert 0 < told.value.retry_after_seconds <= 900
+    attempts.count("ada", "10.0.0.2")  # the owner, elsewhere
+    attempts.count("eve", "10.0.0.1")
+    attempts.forget("ada", "10.0.0.1")
+    attempts.count("ada", "10.0.0.1")
+    for number in range(MOST["address"]):
+        attempts.count(f"u{number}", "10.0.0.3")
+    with pytest.raises(TooMany):
+        attempts.count("one more", "10.0.0.3")
+    assert "ada" not in json.dumps(redis.keys())  # a password typed into the wrong field is kept nowhere
 
 
 def test_the_first_admin_is_made_once(redis: Redis, accounts: Accounts) -> None:

@@ -568,7 +568,7 @@ def test_without_redis_every_call_is_503_and_soon() -> None:
     app = api.create_app(Settings.from_env({"DCLOUD_REDIS_URL": "redis://127.0.0.1:1/0"}))
     client = app.test_client()
     token = "dc_u_0000000000_000000000000000000000000000000000000000"
-    from common.accounts import _checksum
+    from common.tokens import _checksum
 
     headers = {"Authorization": f"Bearer {token[:-7]}{_checksum(token[:-7])}"}
     for path in (ENVIRONMENTS, f"{ENVIRONMENTS}/{'0' * 15}", "/api/v1/hosts", "/readyz"):

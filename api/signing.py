@@ -1,0 +1,35 @@
+"""Signing in: by a name and a password, or by an API token."""
+
+from __future__ import annotations
+
+from flask import request
+
+from api.services import services
+from common.errors import TooMany
+from common.principal import SCOPES, Principal
+
+WRONG_PASSWORD = "The name or the password is wrong, or the account is disabled."  # noqa: S105 - a sentence
+WRONG_TOKEN = "This token is mistyped, expired or revoked. Copy it again, or ask your admin for another."  # noqa: S105
+
+
+def by_password(name: str, password: str) -> Principal | None:
+    """Who has this password, None for nobody. Raises TooMany."""
+    name, address = name.strip().lower(), request.remote_addr or ""
+    attempts = services().attempts
+    attempts.count(name, address)
+    user = services().accounts.check_password(name, password)
+    if user is None:
+        return None
+    attempts.forget(name, address)
+    return Principal(user.name, user.role, frozenset(SCOPES))
+
+
+def by_form() -> tuple[Principal | None, str]:
+    """Who sent this form, with `token` or with `name` and `password`; for nobody None and what to tell them."""
+    token, name = request.form.get("token", "").strip(), request.form.get("name", "")
+    if token or not name:
+        return services().accounts.verify(token), WRONG_TOKEN
+    try:
+        return by_password(name, request.form.get("password", "")), WRONG_PASSWORD
+    except TooMany as error:
+        return None, str(error)

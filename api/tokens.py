@@ -1,0 +1,156 @@
+"""API tokens: shown once when they are made, then only named."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from api import bodies, conditions, wire
+from api.auth import principal
+from api.problems import Refused
+from api.services import services
+from common import ids, units
+from common.accounts import user_name
+from common.errors import NotFound
+from common.fields import Strict
+from common.plain_fields import Choice, Choices, Word
+from common.principal import SCOPES
+from common.tokens import KINDS, Token, id_of
+
+blueprint = Blueprint("tokens", __name__)
+
+ID = re.compile(f"[{ids.ALPHABET}]{{10}}", re.ASCII)
+LONGEST_LIFETIME_SECONDS = 5 * 365 * 86400
+LONGEST_OVERLAP_SECONDS = 30 * 86400
+
+
+def _lifetime(text: str) -> int | None:
+    seconds = units.duration_seconds(text) if text else None
+    if seconds is not None and not 0 < seconds <= LONGEST_LIFETIME_SECONDS:
+        raise ValueError("is out of range; a lifetime is at most 5 years, and an empty one has no end")
+    return seconds
+
+
+def _overlap(text: str) -> int:
+    seconds = units.duration_seconds(text)
+    if seconds > LONGEST_OVERLAP_SECONDS:
+        raise ValueError("is out of range; an overlap is at most 30 days")
+    return seconds
+
+
+class NewToken(Strict):
+    """Body of `POST /tokens`."""
+
+    DOCUMENT = "a token"
+
+    name = Word("what it is for", longest=80, load_default="")
+    kind = Choice("what holds it", tuple(KINDS), load_default="user")
+    scopes = Choices(
+        "what it may, nothing that the caller may not; by default read and submit", SCOPES, load_default=None
+    )
+    lifetime = Word("until it ends, as in 90d; empty is no end", _lifetime, load_default=None)
+    user = Word("whose it is, by default the caller's; another's only for admins", user_name, load_default=None)
+
+
+class Rotation(Strict):
+    """Body of `POST /tokens/{id}/rotate`."""
+
+    DOCUMENT = "a rotation"
+
+    overlap = Word("how long the old one still works, as in 24h", _overlap, load_default=86400)
+
+
+@blueprint.get("/tokens")
+def tokens() -> Response:
+    """One's tokens, oldest first; admins see another's by `?user=`."""
+    return conditions.answer({"tokens": [wired(token) for token in services().accounts.tokens(_whose())]})
+
+
+@blueprint.post("/tokens")
+def create() -> Response:
+    """A new token. This answer is the only one that has it whole."""
+    wanted, caller = bodies.load(NewToken), principal()
+    whose = wanted["user"] or caller.user
+    if whose != caller.user and not caller.admin:
+        raise Refused(403, "Only admins make tokens for others. Leave `user` out.")
+    scopes = wanted["scopes"] or caller.scopes - {"admin"} or caller.scopes
+    _refuse_more_than_own(set(scopes))
+    lifetime = wanted["lifetime"]
+    if caller.expires_at is not None and whose == caller.user:
+        left = caller.expires_at - time.time()
+        lifetime = min(lifetime or left, left)  # or a token could outlive itself
+    text = services().accounts.create_token(whose, wanted["name"], scopes, lifetime, wanted["kind"])
+    return _shown_once(whose, text)
+
+
+@blueprint.get("/tokens/<token_id>")
+def token(token_id: str) -> Response:
+    """One token, without its secret."""
+    return conditions.answer(wired(_found(token_id)))
+
+
+@blueprint.delete("/tokens/<token_id>")
+def revoke(token_id: str) -> Response:
+    """End a token at once."""
+    found = _found(token_id)
+    services().accounts.revoke(found.user, found.id)
+    return Response(status=204)
+
+
+@blueprint.post("/tokens/<token_id>/rotate")
+def rotate(token_id: str) -> Response:
+    """A new token in the place of this one, which works until the overlap is over."""
+    found = _found(token_id)
+    wanted = bodies.load(Rotation) if request.get_data() else Rotation().load({})
+    _refuse_more_than_own(set(found.scopes))
+    return _shown_once(found.user, services().accounts.rotate(found.user, found.id, wanted["overlap"]))
+
+
+def wired(token: Token) -> dict[str, Any]:
+    """A token as JSON, without its secret."""
+    return {
+        "id": token.id,
+        "name": token.label,
+        "kind": token.kind,
+        "user": token.user,
+        "scopes": [scope for scope in SCOPES if scope in token.scopes],
+        "created_at": wire.time(token.created_at),
+        "expires_at": wire.time(token.expires_at),
+        "last_used_at": wire.time(token.used_at),
+        "expired": token.expired,
+        "replaced_by": token.replaced_by or None,
+        "links": {"self": f"{wire.ROOT}/tokens/{token.id}"},
+    }
+
+
+def _found(token_id: str) -> Token:
+    """The token, where it is the caller's or the caller is an admin. Raises NotFound."""
+    if ID.fullmatch(token_id):
+        found = services().accounts.token(token_id)
+        if found is not None and (principal().admin or found.user == principal().user):
+            return found
+    raise NotFound(f"There is no token {token_id[:32]}.")
+
+
+def _whose() -> str:
+    wanted = request.args.get("user", "")
+    if principal().admin and wanted:
+        return services().accounts.user(wanted).name
+    if wanted not in ("", principal().user):
+        raise Refused(403, "Only admins list other users' tokens. Leave `user` out.")
+    return principal().user
+
+
+def _refuse_more_than_own(scopes: set[str]) -> None:
+    if lacking := scopes - principal().scopes:
+        raise Refused(403, f"The caller lacks the scope {min(lacking)!r}, and so cannot give it to a token.")
+
+
+def _shown_once(user: str, text: str) -> Response:
+    [made] = [token for token in services().accounts.tokens(user) if token.id == id_of(text)]
+    response = conditions.answer({**wired(made), "token": text}, 201)
+    response.headers["Location"] = f"{wire.ROOT}/tokens/{made.id}"
+    return response

@@ -1,0 +1,146 @@
+"""Accounts: admins make and change them, everyone sees their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from api import auth, bodies, conditions, paging, session, wire
+from api.auth import principal
+from api.problems import Refused
+from api.services import services
+from common import passwords
+from common.accounts import USER_NAME, User, user_name
+from common.errors import ContractError, NotFound, Problem, Unsuitable
+from common.fields import Strict
+from common.plain_fields import Choice, Secret, Truth, Word
+from common.principal import ROLES, SCOPES
+
+blueprint = Blueprint("users", __name__)
+
+
+class NewUser(Strict):
+    """Body of `POST /users`."""
+
+    DOCUMENT = "an account"
+
+    name = Word("1 to 32 of a-z, 0-9, '.', '_' and '-'", user_name, required=True)
+    role = Choice("what the account may", ROLES, load_default="user")
+    password = Secret("for the pages; without one the account has only tokens", load_default=None)
+
+
+class UserChange(Strict):
+    """Body of `PATCH /users/{name}`; what is left out stays."""
+
+    DOCUMENT = "an account"
+
+    role = Choice("what the account may", ROLES)
+    disabled = Truth("a disabled account can do nothing; its environments stay")
+
+
+class NewPassword(Strict):
+    """Body of `PUT /users/{name}/password`."""
+
+    DOCUMENT = "a new password"
+
+    password = Secret("the new one, of 12 to 256 characters", required=True)
+    current = Secret("the present one; needed for one's own account where it has one", load_default="")
+
+
+@blueprint.get("/users")
+@auth.admin
+def users() -> Response:
+    """A page of the accounts, by name."""
+    most = paging.limit()
+    found = services().accounts.users(paging.after(USER_NAME), most + 1)
+    following = found[most - 1].name if len(found) > most else ""
+    return conditions.answer({"users": [wired(user) for user in found[:most]], "next": paging.cursor(following)})
+
+
+@blueprint.post("/users")
+@auth.admin
+def create() -> Response:
+    """Add an account."""
+    wanted, accounts = bodies.load(NewUser), services().accounts
+    if wanted["password"] is not None:
+        _check(wanted["password"], wanted["name"])
+    user = accounts.create_user(wanted["name"], wanted["role"])
+    if wanted["password"] is not None:
+        user = accounts.set_password(user.name, wanted["password"])
+    response = conditions.answer(wired(user), 201)
+    response.headers["Location"] = f"{wire.ROOT}/users/{user.name}"
+    return response
+
+
+@blueprint.get("/users/<name>")
+def user(name: str) -> Response:
+    """An account; `me` is one's own."""
+    return conditions.answer(wired(visible(name)))
+
+
+@blueprint.patch("/users/<name>")
+@auth.admin
+def change(name: str) -> Response:
+    """Change the role, disable or enable."""
+    found, wanted, accounts = visible(name), bodies.load(UserChange), services().accounts
+    conditions.require(conditions.tag(wired(found)))
+    if found.name == principal().user and (wanted.get("role", "admin") != "admin" or wanted.get("disabled")):
+        raise Unsuitable("This would take your own rights away. Another admin can do it.")
+    if "role" in wanted and wanted["role"] != found.role:
+        found = accounts.set_role(found.name, wanted["role"])
+    if "disabled" in wanted and wanted["disabled"] != found.disabled:
+        found = accounts.set_disabled(found.name, wanted["disabled"])
+    return conditions.answer(wired(found))
+
+
+@blueprint.put("/users/<name>/password")
+def set_password(name: str) -> Response:
+    """Set a password: one's own with the present one, admins anybody's. It ends all sessions but the caller's."""
+    found, wanted = visible(name), bodies.load(NewPassword)
+    caller = principal()
+    own = found.name == caller.user
+    if lacking := whole(found.role) - caller.scopes:
+        raise Refused(403, f"A password opens all that an account may; this token lacks the scope {min(lacking)!r}.")
+    if own and found.has_password:
+        services().attempts.count(found.name, "password")
+        if services().accounts.check_password(found.name, wanted["current"]) is None:
+            raise Refused(403, "The present password, in `current`, is wrong.")
+        services().attempts.forget(found.name, "password")
+    _check(wanted["password"], found.name)
+    services().accounts.set_password(found.name, wanted["password"])
+    response = Response(status=204)
+    if own and session.current() is not None and not caller.token_id:
+        session.begin(response, caller)
+    return response
+
+
+def visible(name: str) -> User:
+    """The account, where the caller may see it. Raises NotFound: somebody else's does not exist for them."""
+    caller = principal()
+    name = caller.user if name == "me" else name
+    if USER_NAME.fullmatch(name) and (caller.admin or name == caller.user):
+        return services().accounts.user(name)
+    raise NotFound(f"There is no user {name[:32]}.")
+
+
+def whole(role: str) -> frozenset[str]:
+    """The scopes that make up all that an account of this role may."""
+    return frozenset(SCOPES) - (frozenset() if role == "admin" else {"admin"})
+
+
+def wired(user: User) -> dict[str, Any]:
+    """An account as JSON."""
+    return {
+        "name": user.name,
+        "role": user.role,
+        "disabled": user.disabled,
+        "has_password": user.has_password,
+        "created_at": wire.time(user.created_at),
+        "links": {"self": f"{wire.ROOT}/users/{user.name}", "quota": f"{wire.ROOT}/users/{user.name}/quota"},
+    }
+
+
+def _check(password: str, user: str) -> None:
+    if problem := passwords.problem(password, user):
+        raise ContractError([Problem("password", problem)])
