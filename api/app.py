@@ -19,6 +19,7 @@ from api import (
     logs,
     pages,
     problems,
+    quotas,
     services,
     tokens,
     users,
@@ -39,6 +40,7 @@ _VERSION_1 = (
     catalog,
     users,
     tokens,
+    quotas,
 )
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _POLICY = (

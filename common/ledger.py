@@ -195,6 +195,12 @@ class Ledger:
             own, default, used = cast(list[str | None], self.redis.hmget(self.keys.ledger(), fields))
         return Quota.of(own or default or ""), Quota.of(used or "0|0|0|0|0")
 
+    def own_quota(self, owner: str) -> Quota | None:
+        """The limits that were set for this owner, or for "*"; None where there are none."""
+        with translated():
+            text = cast(str | None, self.redis.hget(self.keys.ledger(), f"q:{owner}"))
+        return None if text is None else Quota.of(text)
+
     def events(self, env_id: str, after: str = "0", limit: int = 1000) -> list[Event]:
         """The history after the event `after`, oldest first."""
         with translated():

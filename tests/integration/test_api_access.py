@@ -15,7 +15,10 @@ from api.auth import PUBLIC
 from api.services import Services
 
 ENVIRONMENTS = "/api/v1/environments"
-ADMINS = {"users.users", "users.create", "users.change"}
+ADMINS = {
+    *("users.users", "users.create", "users.change", "quotas.give", "quotas.take", "quotas.give_default"),
+    *("quotas.take_default", "hosts.drain", "hosts.undrain", "hosts.forget"),
+}
 Clients = Callable[..., FlaskClient]
 
 

@@ -1,0 +1,91 @@
+"""Quotas: what the environments of a user may hold together. Admins set them, each user sees their own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, Response
+
+from api import auth, bodies, conditions
+from api.services import services
+from api.users import visible
+from common.fields import Strict
+from common.ledger import Quota
+from common.plain_fields import Whole
+
+blueprint = Blueprint("quotas", __name__)
+
+EVERYONE = "*"  # in the ledger, whoever has no quota of their own
+MOST = 2**40 - 1
+
+
+class NewQuota(Strict):
+    """Body of `PUT /quota` and `PUT /users/{name}/quota`; what is null or left out has no limit."""
+
+    DOCUMENT = "a quota"
+
+    environments = Whole("environments that hold something", 0, MOST, load_default=None, allow_none=True)
+    cpu_milli = Whole("CPU, in thousandths of a core", 0, MOST, load_default=None, allow_none=True)
+    ram_mib = Whole("RAM, in MiB", 0, MOST, load_default=None, allow_none=True)
+    gpus = Whole("GPUs", 0, MOST, load_default=None, allow_none=True)
+    storage_mib = Whole("storage, in MiB", 0, MOST, load_default=None, allow_none=True)
+
+
+@blueprint.get("/users/<name>/quota")
+def of_user(name: str) -> Response:
+    """A user's limits, and what of them is used."""
+    return conditions.answer(_wired(visible(name).name))
+
+
+@blueprint.put("/users/<name>/quota")
+@auth.admin
+def give(name: str) -> Response:
+    """Give a user limits of their own."""
+    return _set(visible(name).name, Quota(**bodies.load(NewQuota)))
+
+
+@blueprint.delete("/users/<name>/quota")
+@auth.admin
+def take(name: str) -> Response:
+    """Let the default hold for a user again."""
+    return _set(visible(name).name, None)
+
+
+@blueprint.get("/quota")
+def default() -> Response:
+    """The limits of everyone without some of their own."""
+    return conditions.answer(_wired(EVERYONE))
+
+
+@blueprint.put("/quota")
+@auth.admin
+def give_default() -> Response:
+    """Set the default."""
+    return _set(EVERYONE, Quota(**bodies.load(NewQuota)))
+
+
+@blueprint.delete("/quota")
+@auth.admin
+def take_default() -> Response:
+    """Have no default: who has no limits of their own has none."""
+    return _set(EVERYONE, None)
+
+
+def _set(owner: str, quota: Quota | None) -> Response:
+    conditions.require(conditions.tag(_limits(owner)))
+    services().ledger.set_quota(owner, quota)
+    return conditions.answer(_wired(owner), etag=conditions.tag(_limits(owner)))
+
+
+def _limits(owner: str) -> dict[str, Any]:
+    own = services().ledger.own_quota(owner)
+    limits = own if own is not None else services().ledger.own_quota(EVERYONE) or Quota()
+    return {"limits": asdict(limits), "default": own is None or owner == EVERYONE}
+
+
+def _wired(owner: str) -> dict[str, Any]:
+    limits = _limits(owner)
+    if owner == EVERYONE:
+        return limits
+    return {"user": owner, **limits, "used": asdict(services().ledger.quota(owner)[1])}
