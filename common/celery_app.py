@@ -11,7 +11,7 @@ from celery import Celery
 from common.settings import Settings, settings
 
 # Redis is asked this often by an idle consumer; a message that arrives is served at once.
-POLLING_SECONDS = 30
+POLLING_SECONDS = 60
 
 
 def make_celery(values: Settings) -> Celery:
@@ -26,7 +26,7 @@ def make_celery(values: Settings) -> Celery:
             "priority_steps": [0],
             "queue_order_strategy": "round_robin",
             "socket_keepalive": True,
-            "health_check_interval": 60,
+            "health_check_interval": 120,
         },
         accept_content=["json"],
         task_serializer="json",
@@ -36,7 +36,7 @@ def make_celery(values: Settings) -> Celery:
         task_acks_late=False,
         task_create_missing_queues=True,
         task_default_queue=queue_of(values.host),
-        task_send_sent_event=True,
+        task_send_sent_event=False,  # sender and receiver are one process
         worker_send_task_events=True,
         worker_prefetch_multiplier=1,
         worker_pool="threads",

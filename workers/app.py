@@ -21,7 +21,7 @@ from workers.provision import Host
 log = logging.getLogger(__name__)
 
 # Gossip and mingle tell workers of each other, which nobody here needs; Flower is content with a rare heartbeat.
-OPTIONS = ("--without-gossip", "--without-mingle", "--heartbeat-interval=60", "--loglevel=INFO")
+OPTIONS = ("--without-gossip", "--without-mingle", "--heartbeat-interval=120", "--loglevel=INFO")
 
 
 def run(settings: Settings) -> int:

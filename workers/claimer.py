@@ -56,11 +56,11 @@ class Claimer:
         self._stop.set()
 
     def turn(self) -> None:
-        """Claim all that fits, then send what is to be done."""
+        """Claim all that fits, then send whatever else is to be done."""
         member = self.member
-        while not self._stop.is_set() and member.ledger.claim(member.name, member.epoch):
-            pass
-        self._send()
+        while not self._stop.is_set() and (job := member.ledger.claim(member.name, member.epoch)):
+            self._send(job.id, State.CLAIMED, job.token)
+        self._send_due()
 
     def _run(self) -> None:
         keys = self.member.ledger.keys
@@ -80,8 +80,8 @@ class Claimer:
                 if time.monotonic() >= next_sweep:
                     # before the work: one that fails is not tried again at once
                     next_sweep = time.monotonic() + sweep_seconds * random.uniform(0.8, 1.2)  # noqa: S311
-                    self.reconciler.sweep()
-                    self.turn()
+                    if self.reconciler.sweep():
+                        self.turn()
             except Fenced as error:
                 log.critical("%s. This process ends; its containers stay.", error)
                 os._exit(70)
@@ -94,19 +94,21 @@ class Claimer:
                 log.exception("the claimer goes on")
                 self._stop.wait(1)
 
-    def _send(self) -> None:
-        member, now = self.member, time.monotonic()
-        due = member.ledger.todo(member.name, member.epoch)
+    def _send_due(self) -> None:
+        now = time.monotonic()
+        due = self.member.ledger.todo(self.member.name, self.member.epoch)
         self._sent = {key: at for key, at in self._sent.items() if now - at < RESEND_SECONDS}
         for env_id, state, token in due:
-            task = _TASK_FOR.get(state)
-            key = (env_id, state, token)
-            if task is None or key in self._sent:
-                continue
-            if state is not State.CLAIMED:
-                tasks.runs.call_off(env_id)
-            task.apply_async((env_id, token), queue=queue_of(member.name))
-            self._sent[key] = now
+            self._send(env_id, state, token)
+
+    def _send(self, env_id: str, state: State, token: int) -> None:
+        task, key = _TASK_FOR.get(state), (env_id, state, token)
+        if task is None or key in self._sent:
+            return
+        if state is not State.CLAIMED:
+            tasks.runs.call_off(env_id)
+        task.apply_async((env_id, token), queue=queue_of(self.member.name))
+        self._sent[key] = time.monotonic()
 
 
 class ClaimerStep(bootsteps.StartStopStep):  # type: ignore[misc]

@@ -17,7 +17,7 @@ from typing import IO, TypeVar
 
 from common.environment import Job
 from common.errors import Fenced, HostTaken, NotFound, RedisUnavailable
-from common.ledger import Ledger, new_request
+from common.ledger import Difference, Ledger, new_request
 from common.settings import Settings
 from common.states import Phase, State
 from workers.provision import Host
@@ -39,6 +39,7 @@ class Member:
         self.epoch = ""
         self._instance = secrets.token_hex(8)
         self._stop = threading.Event()
+        self._beaten = time.monotonic()  # when the ledger last heard of this host
         self._lock_file: IO[str] | None = None
 
     def join(self) -> None:
@@ -84,6 +85,12 @@ class Member:
             )
         )
 
+    def reconcile(self, found: dict[str, int]) -> Difference:
+        """`Ledger.reconcile` for this host, which the ledger takes for a heartbeat."""
+        difference = self.ledger.reconcile(self.name, self.epoch, found)
+        self._beaten = time.monotonic()
+        return difference
+
     def _patiently(self, call: Callable[[], T]) -> T:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -96,7 +103,11 @@ class Member:
                 time.sleep(1)
 
     def _beat(self) -> None:
-        while not self._stop.wait(self.settings.heartbeat_seconds):
+        every = self.settings.heartbeat_seconds
+        while not self._stop.wait(max(self._beaten + every - time.monotonic(), 0)):
+            if time.monotonic() < self._beaten + every:
+                continue  # a sweep came before
+            self._beaten = time.monotonic()
             try:
                 self.ledger.heartbeat(self.name, self.epoch)
             except RedisUnavailable as error:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from common.errors import IllegalTransition, NotFound, StaleToken
+from common.ledger import Difference
 from common.states import SENTENCES, Reason, State
 from workers.member import Member
 from workers.runs import Runs
@@ -29,19 +30,20 @@ class Reconciler:
         self.runs = runs
         self._unworked: set[str] = set()
 
-    def sweep(self) -> None:
-        """One comparison; and whatever time has ended in the ledger."""
+    def sweep(self) -> bool:
+        """One comparison; and whatever time has ended in the ledger. Whether there may be something to do now."""
         member = self.member
         busy = self.runs.busy()
         found = {container.env_id: container for container in member.host.containers()}
         running = {env_id: c.token for env_id, c in found.items() if c.running}
-        difference = member.ledger.reconcile(member.name, member.epoch, running)
+        difference = member.reconcile(running)
         for env_id in difference.missing:
             if env_id not in busy:
                 self._gone(env_id, found.get(env_id))
         self._give_back_unworked(set(difference.making) - busy)
         self._remove_orphans(found)
-        member.ledger.expire(interval_seconds=member.settings.sweep_seconds / 4)
+        ended = member.ledger.expire(interval_seconds=member.settings.sweep_seconds / 4)
+        return ended > 0 or difference != Difference()
 
     def _gone(self, env_id: str, container: Found | None) -> None:
         """A running environment without a running container: its user may start it again."""

@@ -100,7 +100,7 @@ end
 
 -- reconcile name epoch [id token]... → JSON {orphans, missing, making}: running containers of the host against its
 -- allocations. orphans: ids of containers without an allocation here; missing: ids that should run and were not
--- found; making: ids that some thread of the host should be working on.
+-- found; making: ids that some thread of the host should be working on. It counts as a heartbeat.
 local function reconcile(P, name, epoch, ...)
   local host, err = authorise(P, name, epoch)
   if not host then return err end
@@ -117,6 +117,7 @@ local function reconcile(P, name, epoch, ...)
   for id, token in pairs(found) do
     if not allocs[id] or parse_alloc(allocs[id]).token ~= token then orphans[#orphans + 1] = id end
   end
+  if host.state == 'ready' then redis.call('ZADD', P .. ':hosts', time_ms() + host.lease, name) end
   if host.foreign == '1' then settle_gpus(P, name, host) end
   recompute(P, name, host)
   local function list(items) return #items > 0 and cjson.encode(items) or '[]' end

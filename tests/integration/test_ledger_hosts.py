@@ -204,3 +204,21 @@ def test_a_machine_that_comes_back_smaller_is_shown_overcommitted(ledger: Ledger
     assert shown["hosts"][0]["overcommitted"]
     host.end("e1")
     assert host.claim().id == "e2"
+
+
+def test_a_host_that_compares_itself_with_the_ledger_has_shown_that_it_lives(ledger: Ledger) -> None:
+    host = OneHost(ledger, lease_seconds=40)
+    ledger.redis.zincrby(ledger.keys.hosts(), -39_000, "h1")
+    assert host.view.heartbeat_age_seconds > 38
+    ledger.reconcile("h1", host.epoch, {})
+    assert host.view.heartbeat_age_seconds < 5
+
+
+def test_a_lost_host_comes_back_by_its_heartbeat_alone(ledger: Ledger) -> None:
+    host = OneHost(ledger)
+    lose(ledger, "h1")
+    ledger.reconcile("h1", host.epoch, {})
+    assert host.view.state == "lost"
+    assert ledger.redis.zscore(ledger.keys.hosts(), "h1") < 0
+    ledger.heartbeat("h1", host.epoch)
+    assert host.view.state == "ready"

@@ -1,0 +1,142 @@
+"""From submit to a task that has begun, beside a bare Celery round trip; and what a worker costs Redis while it idles.
+
+Both workers are processes as they are in production, on one Redis that keeps every write. Our environments ask for an
+OS that there is not, so that they end as soon as their task has begun.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.pairs import in_turn, seconds
+from bench.report import Report
+from common import contract, ids
+from common.ledger import Ledger
+from common.settings import Settings
+from deploy import redis_server
+
+PREFIX = "bench"
+IDLE_SECONDS = 120.0
+EVENTS_UNTIL_BEGUN = 3  # queued, claimed, building
+
+
+def run(report: Report, directory: Path, quick: bool) -> None:
+    """Start both workers and measure them in turn."""
+    port, password = redis_server.free_port(), "bench"
+    url = redis_server.url(port, password)
+    command = redis_server.command(redis_server.find_server(), directory / "redis", port, password)
+    env = {
+        **os.environ,
+        "DCLOUD_REDIS_URL": url, "DCLOUD_KEY_PREFIX": PREFIX, "DCLOUD_HOST_NAME": "bench",
+        "DCLOUD_DATA_DIR": str(directory / "data"), "DCLOUD_VAR_DIR": str(directory),
+        "DCLOUD_CAPACITY_CPU": "10000", "DCLOUD_CAPACITY_RAM": "10TiB",
+    }  # fmt: skip
+    with _process(command, env, directory / "redis.log"):
+        redis_server.wait_until_it_answers(url)
+        ledger = Ledger.connect(Settings(redis_url=url, key_prefix=PREFIX))
+        with _process([sys.executable, "-m", "workers"], env, directory / "worker.log"):
+            _wait_for(ledger.hosts)
+            time.sleep(5)  # its first sweep
+            _idle(report, ledger, 20 if quick else IDLE_SECONDS)
+            bare = [sys.executable, "-m", "celery", "-A", "bench.bare", "worker", "--pool=threads", "--concurrency=8",
+                    "--without-gossip", "--without-mingle", "--loglevel=WARNING"]  # fmt: skip
+            with _process(bare, env, directory / "bare.log"):
+                _beside_bare(report, ledger, url, 5 if quick else 40)
+        ledger.redis.close()
+
+
+def _idle(report: Report, ledger: Ledger, length_seconds: float) -> None:
+    redis = ledger.redis
+    before = redis.info()
+    time.sleep(length_seconds)
+    after = redis.info()
+    made = after["total_commands_processed"] - before["total_commands_processed"] - 1
+    stats = redis.info("commandstats")
+    inside = sum(one["calls"] for name, one in stats.items())  # only to say what they are
+    report.add(
+        "an idle worker", made / length_seconds, "commands/s",
+        f"over {length_seconds:.0f} s, what its functions call inside the server included", at_most=0.3,
+    )  # fmt: skip
+    report.add("an idle worker", after["connected_clients"] - 1, "connections", f"{inside} calls since its start")
+
+
+def _beside_bare(report: Report, ledger: Ledger, url: str, rounds: int) -> None:
+    os.environ["DCLOUD_REDIS_URL"] = url
+    from bench.bare import noop
+
+    watched = ledger.redis.pubsub(ignore_subscribe_messages=True)
+    watched.subscribe(ledger.keys.feed())
+    watched.get_message(timeout=1)
+
+    def submitted(count: int) -> None:
+        names = {ids.new_id() for _ in range(count)}
+        for env_id in names:
+            ledger.submit(env_id, "bench", _unmakeable())
+        _until_begun(watched, names)
+
+    def sent(count: int) -> None:
+        for result in [noop.delay() for _ in range(count)]:
+            result.get(timeout=60)
+
+    for count, name in ((1, "one"), (100, "a hundred at once")):
+        for act in (sent, submitted):
+            act(count)  # the first opens connections
+        pairs = in_turn(
+            lambda: seconds(lambda: sent(count)),  # noqa: B023
+            lambda: seconds(lambda: submitted(count)),  # noqa: B023
+            rounds if count == 1 else max(rounds // 4, 3),
+        )
+        report.add(
+            f"submit → claimed → begun, {name}: bare Celery ÷ ours", pairs.ratio, "×",
+            f"{pairs.median_b * 1000:.1f} ms; a bare round trip of a no-op {pairs.median_a * 1000:.1f} ms",
+            at_least=1.0 if count == 1 else None,
+        )  # fmt: skip
+    watched.close()
+
+
+def _unmakeable() -> contract.Contract:
+    return contract.parse({
+        "os": {"image-name": "nosuch", "version": "1"},
+        "resources": {"cpu": "1", "ram": "64MiB", "storage": "64MiB"},
+    })  # fmt: skip
+
+
+def _until_begun(watched: Any, names: set[str]) -> None:
+    seen = dict.fromkeys(names, 0)
+    waiting, until = set(names), time.monotonic() + 60
+    while waiting:
+        if time.monotonic() > until:
+            raise TimeoutError(f"{len(waiting)} environments did not begin")
+        message = watched.get_message(timeout=1)
+        env_id = json.loads(message["data"])["env"] if message else ""
+        if env_id in seen:
+            seen[env_id] += 1
+            if seen[env_id] >= EVENTS_UNTIL_BEGUN:
+                waiting.discard(env_id)
+
+
+@contextmanager
+def _process(command: list[str], env: dict[str, str], log: Path) -> Iterator[None]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=env, stdout=output, stderr=output)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _wait_for(there: Callable[[], object], timeout_seconds: float = 60) -> None:
+    until = time.monotonic() + timeout_seconds
+    while not there():
+        if time.monotonic() > until:
+            raise TimeoutError("the worker did not join")
+        time.sleep(0.1)
