@@ -21,6 +21,7 @@ from api import (
     problems,
     quotas,
     services,
+    stats,
     tokens,
     users,
 )
@@ -34,6 +35,7 @@ _VERSION_1 = (
     environments,
     events,
     logs,
+    stats,
     locks,
     channels,
     hosts,

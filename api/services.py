@@ -18,6 +18,7 @@ from common.keys import Keys
 from common.ledger import Ledger
 from common.sessions import Sessions
 from common.settings import Settings
+from common.stats import Stats
 
 SOCKET_SECONDS = 2.5  # a Redis that hangs costs a caller no more than this, twice
 CONNECTIONS = 64
@@ -33,6 +34,7 @@ class Services:
     sessions: Sessions
     attempts: Attempts
     build_log: BuildLog
+    stats: Stats
     bytes_redis: Redis  # for channels; decodes nothing
     feed: Feed
 
@@ -53,6 +55,7 @@ def make(settings: Settings) -> Services:
         sessions=Sessions(text, ledger.keys, accounts),
         attempts=Attempts(text, ledger.keys),
         build_log=BuildLog(text, ledger.keys),
+        stats=Stats(text, ledger.keys),
         bytes_redis=_client(settings.redis_url, decode=False),
         feed=Feed(text, ledger.keys),
     )

@@ -15,7 +15,7 @@ PING_SECONDS = 15.0
 PING = ": ping\n\n"
 OPENING = "retry: 2000\n\n"
 
-STREAM_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?", re.ASCII)
+STREAM_ID = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?", re.ASCII)
 
 
 def wanted() -> bool:

@@ -38,7 +38,13 @@ def environment(e: Environment) -> dict[str, Any]:
         "started_at": time(e.started_at),
         "expires_at": time(e.expires_at),
         "contract": document(e.contract),
-        "links": {"self": at, "events": f"{at}/events", "logs": f"{at}/logs", "lock": f"{at}/lock"},
+        "links": {
+            "self": at,
+            "events": f"{at}/events",
+            "logs": f"{at}/logs",
+            "lock": f"{at}/lock",
+            "stats": f"{at}/stats",
+        },
     }
 
 

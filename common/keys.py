@@ -62,6 +62,10 @@ class Keys:
         """String: the lock of an environment's libraries (`common.locks`)."""
         return f"{self.prefix}:lock:{env_id}"
 
+    def stats(self, env_id: str) -> str:
+        """Stream: what an environment uses, over time (`common.stats`)."""
+        return f"{self.prefix}:stats:{env_id}"
+
     def user(self, name: str) -> str:
         return f"{self.prefix}:user:{name}"
 
