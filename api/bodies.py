@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 from flask import request
@@ -15,6 +16,9 @@ from common.errors import ContractError, Problem
 from common.fields import Strict, problems
 
 MAX_KEY = 200
+MAX_WAIT_SECONDS = 60
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*([0-9]{1,4})", re.ASCII)
 
 
 def submitted_contract() -> Contract:
@@ -44,6 +48,12 @@ def idempotency_key() -> str:
     if len(key) > MAX_KEY or not key.isascii() or not key.isprintable():
         raise Refused(400, f"Idempotency-Key has at most {MAX_KEY} printable ASCII characters; a UUID is a good one.")
     return key
+
+
+def preferred_wait() -> int:
+    """For how many seconds the caller would wait (`Prefer: wait=25`); 0 where they do not say."""
+    wanted = _WAIT.search(request.headers.get("Prefer", ""))
+    return min(int(wanted[1]), MAX_WAIT_SECONDS) if wanted else 0
 
 
 def number(name: str, default: int, low: int, high: int) -> int:

@@ -22,6 +22,7 @@ ROOT = "/api/v1"
 TIMEOUT_SECONDS = 15.0
 QUIET_SECONDS = 40.0  # a live answer pings every 15 s; longer silence is a lost connection
 WAIT_SECONDS = 20
+CHECK_SECONDS = 60  # what the server bears at most
 PATIENCE_SECONDS = 60.0  # how long a watcher bears a server that cannot be reached
 INPUT_BYTES = 16 * 1024  # what the server takes at once
 OVER = ("failed", "deleted")
@@ -107,6 +108,21 @@ class Client:
     def catalog(self) -> Json:
         """What can be chosen now, and what of it is free."""
         return self._json("GET", "/catalog")
+
+    def check(self, contract: bytes, media_type: str = "application/json", *, libraries: bool = False) -> Json:
+        """What would become of a contract: `verdict` now, wait or never, and with `libraries` whether they install."""
+        return self._json(
+            "POST",
+            "/environments/check",
+            content=contract,
+            headers={"Content-Type": media_type, "Prefer": f"wait={CHECK_SECONDS}"},
+            params={"libraries": "1" if libraries else "0"},
+            timeout=CHECK_SECONDS + TIMEOUT_SECONDS,
+        )
+
+    def explain(self, env_id: str) -> Json:
+        """Why an environment waits and until when, host by host."""
+        return self._json("GET", f"/environments/{env_id}/explain")
 
     def history(self, env_id: str, after: str = "0") -> list[Json]:
         """The events after the event `after`."""

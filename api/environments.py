@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
 
 from flask import Blueprint, Response, jsonify, request
@@ -22,10 +21,7 @@ from common.states import State
 blueprint = Blueprint("environments", __name__)
 
 USER_PRIORITY = 5  # what is above needs an admin
-MAX_WAIT_SECONDS = 60
 LOOK_AGAIN_SECONDS = 5.0  # a place in the queue changes without an event
-
-_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*([0-9]{1,4})", re.ASCII)
 
 
 @blueprint.post("/environments")
@@ -52,11 +48,10 @@ def page() -> Response:
 @blueprint.get("/environments/<env_id>")
 def look(env_id: str) -> Response:
     """One environment; with `Prefer: wait=N` after a change or N seconds."""
-    found, applied = owned(env_id), 0
-    if (wanted := _WAIT.search(request.headers.get("Prefer", ""))) is not None:
-        applied = min(int(wanted[1]), MAX_WAIT_SECONDS)
-        if not request.if_none_match or request.if_none_match.contains(wire.etag(found)):
-            found = _changed(found, applied)
+    found = owned(env_id)
+    applied = bodies.preferred_wait()
+    if applied and (not request.if_none_match or request.if_none_match.contains(wire.etag(found))):
+        found = _changed(found, applied)
     response = _answer(found, 200)
     if applied:
         response.headers["Preference-Applied"] = f"wait={applied}"

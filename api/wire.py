@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from common.contract import Contract, Gpus
+from common.contract import Contract, Gpus, Resources
 from common.environment import Environment, Event
 from common.inventory import Host
 from common.principal import Principal
@@ -116,15 +116,20 @@ def document(c: Contract) -> dict[str, Any]:
             "libraries": list(c.libraries),
             "lock": c.lock,
         },
-        "resources": {
-            "ram": f"{c.resources.ram_mib}MiB",
-            "cpu": f"{c.resources.cpu_milli}m",
-            "gpu": _gpu_text(c.resources.gpus),
-            "storage": f"{c.resources.storage_mib}MiB",
-        },
+        "resources": resources(c.resources),
         "lifetime": f"{c.lifetime_seconds}s",
         "priority": str(c.priority),
         "wait": c.wait,
+    }
+
+
+def resources(r: Resources) -> dict[str, str]:
+    """`r` in the contract's own keys."""
+    return {
+        "ram": f"{r.ram_mib}MiB",
+        "cpu": f"{r.cpu_milli}m",
+        "gpu": _gpu_text(r.gpus),
+        "storage": f"{r.storage_mib}MiB",
     }
 
 

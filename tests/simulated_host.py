@@ -6,6 +6,7 @@ takes until `go_on` is set.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 from typing import Any
@@ -20,6 +21,7 @@ from common.inventory import Gpu, Inventory, Offer
 from common.ledger import Ledger, client_of
 from common.locks import Locks
 from common.states import Phase, State
+from workers.checks import Checked
 
 INVENTORY = Inventory(
     8000, 16_000, 100_000, (Gpu("GPU-1", "NVIDIA H200", 143_771),), driver="580.1", cuda="13.0", machine="m",
@@ -113,6 +115,10 @@ class SimulatedHost:
     def _session(self, end: WorkerEnd) -> None:
         try:
             end.opened()
+            if end.request["op"] == "check":
+                end.send(json.dumps(self._checked(end)).encode())
+                end.exit(0)
+                return
             if end.request["op"] == "logs":
                 end.send(b"hello from the container\n")
                 end.exit(0)
@@ -120,6 +126,15 @@ class SimulatedHost:
             self._command(end)
         except ChannelClosed:
             return
+
+    def _checked(self, end: WorkerEnd) -> dict[str, Any]:
+        libraries = end.request["contract"]["libraries"]
+        while "slow" in libraries and not self.go_on.wait(0.1):
+            end.receive(0.01)
+        if "nosuchlib" in libraries:
+            return Checked("conflict", "Because nosuchlib was not found").to_dict()
+        names = tuple(f"{library}==1.0" for library in libraries)
+        return Checked("ok", "They would be installed.", names, download_bytes=5_000_000).to_dict()
 
     def _command(self, end: WorkerEnd) -> None:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Sessions: commands and container logs that a client asked for, carried over a channel.
+"""Sessions: commands, container logs and checks of libraries that a client asked for, carried over a channel.
 
 Each session has its own connections to Redis and two threads, because both directions wait.
 """
@@ -10,15 +10,18 @@ import logging
 import threading
 
 from common.channel import WorkerEnd
+from common.contract import Contract
 from common.errors import ChannelClosed, DCloudError, NotFound
 from common.ledger import client_of
 from common.states import State
+from workers.checks import check
 from workers.member import Member
 from workers.provision import Exec
 
 log = logging.getLogger(__name__)
 
 MAX_SESSIONS = 64
+MAX_CHECKS = 4  # at the same time: each takes a core for as long as the resolver thinks
 
 
 class Sessions:
@@ -27,6 +30,7 @@ class Sessions:
     def __init__(self, member: Member):
         self.member = member
         self._slots = threading.BoundedSemaphore(MAX_SESSIONS)
+        self._checks = threading.BoundedSemaphore(MAX_CHECKS)
         # decodes nothing: a session carries bytes; the timeout is above the channel's own waiting
         self._redis = client_of(member.settings.redis_url, decode=False, timeout_seconds=10)
 
@@ -47,6 +51,9 @@ class Sessions:
 
     def _serve(self, end: WorkerEnd) -> None:
         try:
+            if end.request["op"] == "check":
+                self._check_libraries(end)
+                return
             self._check(end.request["env"])
             if end.request["op"] == "exec":
                 self._exec(end)
@@ -104,3 +111,21 @@ class Sessions:
         for chunk in self.member.host.logs(request["env"], int(request.get("tail", 1000)), bool(request.get("follow"))):
             end.send(chunk)
         end.exit(0)
+
+    def _check_libraries(self, end: WorkerEnd) -> None:
+        """One JSON object, as `workers.checks.Checked` has it. It ends where the client does not wait any more."""
+        if not self._checks.acquire(blocking=False):
+            end.error("This host has other libraries to check. Try again in a moment.")
+            return
+        try:
+            contract = Contract.from_dict(end.request["contract"])
+            end.opened()
+            found = check(self.member.host, contract, lambda: _hear(end))
+            end.send(json.dumps(found.to_dict()).encode())
+            end.exit(0)
+        finally:
+            self._checks.release()
+
+
+def _hear(end: WorkerEnd) -> None:
+    end.receive(0.001)

@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from api.cli import catalog, doctor, environments, execute, hosts, logs, output, submit
+from api.cli import catalog, check, doctor, environments, execute, hosts, logs, output, submit
 from api.client import ApiError, Unreachable
 from common.errors import ContractError, DCloudError
 
@@ -25,8 +25,10 @@ def cli() -> None:
 
 for _command in (
     submit.submit,
+    check.check,
     environments.ls,
     environments.show,
+    check.explain,
     logs.logs,
     logs.lock,
     execute.execute,

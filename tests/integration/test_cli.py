@@ -231,6 +231,31 @@ def test_catalog(dcloud: Any, host: SimulatedHost) -> None:
     assert json.loads(dcloud("catalog", "--json").stdout)["systems"][0]["version"] == "12"
 
 
+def test_check_submits_nothing(dcloud: Any, host: SimulatedHost) -> None:
+    done = dcloud("check", "-", stdin='{"language": {"libraries": ["numpy"]}}')
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "Starts now: sim has room."
+    assert "Libraries: They would be installed." in done.stdout
+    assert json.loads(dcloud("ls", "--json").stdout) == []
+
+
+def test_check_of_what_cannot_be_ends_with_1(dcloud: Any, host: SimulatedHost) -> None:
+    done = dcloud("check", "-", "--no-libraries", stdin='{"resources": {"gpu": "2"}}')
+    assert done.returncode == 1
+    assert "With 1 as GPU it would start now" in done.stdout
+    assert "sim\tready\t1 GPUs (1 free)\t" in done.stdout
+    done = dcloud("check", "-", stdin='{"language": {"libraries": ["nosuchlib"]}}')
+    assert done.returncode == 1
+    assert "Because nosuchlib was not found" in done.stdout
+    done = dcloud("check", "-", "--json", stdin='{"resources": {"gpu": "2"}}')
+    assert (done.returncode, json.loads(done.stdout)["verdict"]) == (1, "never")
+
+
+def test_explain(dcloud: Any) -> None:
+    dcloud("submit", "-", stdin='{"env-name": "lab"}')
+    assert dcloud("explain", "lab").stdout == "Waits: no host has joined yet. Place 1 in the queue.\n"
+
+
 def test_ctrl_c_ends_the_watching_and_not_the_environment(
     environ: dict[str, str], dcloud: Any, host: SimulatedHost
 ) -> None:
