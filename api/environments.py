@@ -27,15 +27,7 @@ LOOK_AGAIN_SECONDS = 5.0  # a place in the queue changes without an event
 @blueprint.post("/environments")
 def submit() -> Response:
     """Accept a contract."""
-    contract = bodies.submitted_contract()
-    if contract.priority > USER_PRIORITY and not principal().admin:
-        raise Refused(403, f"priority is {contract.priority}; above {USER_PRIORITY} it needs an admin.")
-    key = bodies.idempotency_key()
-    try:
-        found = services().ledger.submit(ids.new_id(), principal().user, contract, key, _digest(contract))
-    except NeverFits as error:
-        raise _too_large(contract.resources, error.nearest) from None
-    return _answer(found, 202)
+    return _answer(accept(bodies.submitted_contract(), bodies.idempotency_key()), 202)
 
 
 @blueprint.get("/environments")
@@ -75,6 +67,16 @@ def stop(env_id: str) -> Response:
 def start(env_id: str) -> Response:
     """Start what was stopped, with its storage."""
     return _answer(services().ledger.start(owned(env_id).id), 202)
+
+
+def accept(contract: Contract, key: str) -> Environment:
+    """Submit for whoever asks; the same `key` gives the same environment. Raises ContractError, Conflict, Refused."""
+    if contract.priority > USER_PRIORITY and not principal().admin:
+        raise Refused(403, f"priority is {contract.priority}; above {USER_PRIORITY} it needs an admin.")
+    try:
+        return services().ledger.submit(ids.new_id(), principal().user, contract, key, _digest(contract))
+    except NeverFits as error:
+        raise _too_large(contract.resources, error.nearest) from None
 
 
 def _answer(found: Environment, status: int) -> Response:

@@ -9,14 +9,15 @@ from __future__ import annotations
 from flask import Flask
 from flask_bootstrap import Bootstrap5
 
-from api.pages import assets, environment, environments, failures, hosts, sessions, words
+from api.pages import assets, environment, environments, failures, hosts, new, sessions, words
 from api.pages.blueprint import blueprint
 
-__all__ = ["environment", "environments", "hosts", "register", "sessions"]
+__all__ = ["environment", "environments", "hosts", "new", "register", "sessions"]
 
 # endpoint, name, for admins only
 NAVIGATION = (
     ("pages.home", "Environments", False),
+    ("pages.new", "New", False),
     ("pages.hosts", "Hosts", False),
 )
 

@@ -55,6 +55,7 @@ def register(app: Flask) -> None:
     env.filters.update(
         state=STATES.__getitem__, mib=units.human_mib, cores=cores, at=wire.time, sentence=sentence, hint=hint,
         gpu=gpu_words, colour=colour, duration=duration, heard=heard, need=need,
+        plain=lambda number: f"{number:g}",
     )  # fmt: skip
     env.globals.update(State=State, MOVING=MOVING)
 
@@ -78,8 +79,8 @@ def gpu_words(gpus: Gpus) -> str:
     """`Gpus(2, "H200")` → `"2 × H200"`."""
     if not gpus.count:
         return "no GPU"
-    kind = gpus.model or "GPU"
-    return f"{gpus.count} × {kind}" + (f" with {units.human_mib(gpus.memory_mib)}" if gpus.memory_mib else "")
+    kind = f"{gpus.count} × {gpus.model}" if gpus.model else need(gpus.count, "gpus")
+    return kind + (f" with {units.human_mib(gpus.memory_mib)}" if gpus.memory_mib else "")
 
 
 def duration(seconds: float) -> str:

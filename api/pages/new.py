@@ -1,0 +1,112 @@
+"""A new environment: the form, what would become of it, and its submission."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Response, request, url_for
+
+from api import bodies, catalog, environments, wire
+from api.auth import owned, principal
+from api.pages.blueprint import blueprint, page, see
+from api.pages.form import ANY_GPU, LIFETIMES, Faults, Fields
+from api.pages.libraries import KNOWN
+from api.pages.outlook import outlook
+from api.services import services
+from common import contract, ids
+from common.contract import Contract
+from common.errors import Conflict, ContractError
+
+SENT_ALREADY = "This form was sent once already, with other values (in another tab?). Submit again to make one more."
+
+
+@blueprint.get("/new")
+def new() -> Response:
+    """An empty form, or with the values of an environment that there is (`again`)."""
+    if not ids.PATTERN.fullmatch(request.args.get("key", "")):
+        # a reload or a copy of the tab has the same key, and with it makes the same environment
+        return see(url_for("pages.new", again=request.args.get("again") or None, key=ids.new_id()))
+    values = Fields().within(_offered()["largest"]["ever"])
+    if again := request.args.get("again", ""):
+        values = Fields.of(owned(again).contract)
+    return _form(values, request.args["key"])
+
+
+@blueprint.post("/new")
+def submit() -> Response:
+    """Make it; the key of the form makes it once."""
+    values, key = Fields.sent(request.form), request.form.get("key", "")
+    try:
+        found = environments.accept(contract.parse(values.document()), f"form-{key}" if key else "")
+    except ContractError as error:
+        return _form(values, key, Faults.of(error.problems), 422)
+    except Conflict:
+        return _form(values, ids.new_id(), Faults({"": [SENT_ALREADY]}), 422)
+    return see(url_for("pages.environment", env_id=found.id))
+
+
+@blueprint.post("/new/check")
+def check() -> Response:
+    """The same form, with what would become of it."""
+    return _form(Fields.sent(request.form), request.form.get("key", ""))
+
+
+@blueprint.post("/new/fill")
+def fill() -> Response:
+    """The form with the values of an uploaded contract."""
+    try:
+        values, faults = Fields.of(bodies.submitted_contract()), Faults()
+    except ContractError as error:
+        values, faults = Fields(), Faults({"": [f"{p.path}: {p.message}".lstrip(": ") for p in error.problems]})
+    return _form(values, ids.new_id(), faults)
+
+
+def _form(values: Fields, key: str, faults: Faults | None = None, status: int = 200) -> Response:
+    offered = _offered()
+    wanted, found = _parsed(values)
+    return page(
+        "new.html", status, values=values, key=key, faults=faults or Faults(), found=found, offered=offered,
+        systems=_systems(offered, values), pythons=_pythons(offered, values), gpus=_gpus(offered, values),
+        lifetimes={**LIFETIMES, values.lifetime: LIFETIMES.get(values.lifetime, values.lifetime)},
+        priorities=range(10 if principal().admin else environments.USER_PRIORITY + 1), known=KNOWN,
+        outlook=outlook(principal().user, wanted) if wanted else None,
+        contract=json.dumps(wire.document(wanted) if wanted else values.document(), indent=2, ensure_ascii=False),
+    )  # fmt: skip
+
+
+def _parsed(values: Fields) -> tuple[Contract | None, Faults]:
+    try:
+        return contract.parse(values.document()), Faults()
+    except ContractError as error:
+        return None, Faults.of(error.problems)
+
+
+def _offered() -> dict[str, Any]:
+    return catalog.offered(services().ledger.hosts())
+
+
+def _systems(offered: dict[str, Any], values: Fields) -> dict[str, str]:
+    """What can be chosen, and what was."""
+    found = {f"{s['image-name']} {s['version']}": s["title"] for s in offered["systems"]}
+    return found if values.system in found else {**found, values.system: f"{values.system} (no host has it now)"}
+
+
+def _pythons(offered: dict[str, Any], values: Fields) -> dict[str, list[str]]:
+    """Versions, each with the systems that have it."""
+    found: dict[str, list[str]] = {}
+    for system in offered["systems"]:
+        for language in system["languages"]:
+            for version in language["versions"]:
+                found.setdefault(version, []).append(f"{system['image-name']} {system['version']}")
+    return found if values.python in found else {**found, values.python: []}
+
+
+def _gpus(offered: dict[str, Any], values: Fields) -> dict[str, str]:
+    found = {"": "No GPU"}
+    if offered["gpus"] or values.gpu:
+        found[ANY_GPU] = "Any GPU"
+    for row in offered["gpus"]:
+        title = row["model"].replace("NVIDIA ", "")
+        found[row["request"]] = f"{title}, {row['memory_mib'] / 1024:.0f} GiB: {row['free']} of {row['total']} free"
+    return found if values.gpu in found else {**found, values.gpu: values.gpu}
