@@ -8,6 +8,8 @@ import time
 from flask import Flask, Response, g, request
 
 from api import (
+    audit,
+    auditing,
     auth,
     catalog,
     channels,
@@ -45,6 +47,7 @@ _VERSION_1 = (
     users,
     tokens,
     quotas,
+    audit,
 )
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _POLICY = (
@@ -63,6 +66,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.extensions["dcloud"] = services.make(settings or read_settings())
     app.before_request(_begin)
     auth.register(app)
+    auditing.register(app)
     problems.register(app)
     for module in _VERSION_1:
         app.register_blueprint(module.blueprint, url_prefix="/api/v1")

@@ -25,7 +25,7 @@ CSRF_HEADER = "X-CSRF-Token"
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 def register(app: Flask) -> None:
@@ -42,7 +42,10 @@ def owned(env_id: str) -> Environment:
     """The environment, where the caller may see it. Raises NotFound: somebody else's does not exist for them."""
     if ids.PATTERN.fullmatch(env_id):
         found = services().ledger.get(env_id)
-        if principal().admin or found.owner == principal().user:
+        if found.owner == principal().user:
+            return found
+        if principal().admin:
+            g.anothers = True  # for the audit log
             return found
     raise NotFound(f"There is no environment {env_id[:63]}.")
 
@@ -57,7 +60,7 @@ def needs(app: Flask, endpoint: str, method: str) -> frozenset[str]:
     """The scopes that a caller must have; nothing where it is public. Where `admin` is one, the role must be too."""
     if endpoint in PUBLIC:
         return frozenset()
-    by_method = "read" if method in _SAFE_METHODS else "submit"
+    by_method = "read" if method in SAFE_METHODS else "submit"
     privileged = getattr(app.view_functions[endpoint], "needs_admin", False)
     return frozenset({by_method, "admin"} if privileged else {by_method})
 
@@ -84,7 +87,7 @@ def _caller() -> Principal:
     caller = session.current()
     if caller is None:
         raise Refused(401, "Send a token: `Authorization: Bearer dc_u_…`.")
-    if request.method not in _SAFE_METHODS:
+    if request.method not in SAFE_METHODS:
         given = request.headers.get(CSRF_HEADER) or request.form.get("csrf", "")
         if not hmac.compare_digest(given.encode(), session.csrf().encode()):
             raise Refused(403, "The page is out of date. Reload it and try again.")

@@ -8,7 +8,7 @@ import time
 
 from flask import Blueprint, Response, jsonify, request
 
-from api import bodies, paging, wire
+from api import auditing, bodies, paging, wire
 from api.auth import owned, principal
 from api.problems import Refused
 from api.services import services
@@ -74,9 +74,11 @@ def accept(contract: Contract, key: str) -> Environment:
     if contract.priority > USER_PRIORITY and not principal().admin:
         raise Refused(403, f"priority is {contract.priority}; above {USER_PRIORITY} it needs an admin.")
     try:
-        return services().ledger.submit(ids.new_id(), principal().user, contract, key, _digest(contract))
+        found = services().ledger.submit(ids.new_id(), principal().user, contract, key, _digest(contract))
     except NeverFits as error:
         raise _too_large(contract.resources, error.nearest) from None
+    auditing.note(found.id, name=found.name)
+    return found
 
 
 def _answer(found: Environment, status: int) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
-from api import auth, bodies, conditions, wire
+from api import auditing, auth, bodies, conditions, wire
 from api.auth import principal
 from api.services import services
 from common.errors import NotFound
@@ -44,6 +44,7 @@ def undrain(name: str) -> Response:
 @auth.admin
 def forget(name: str) -> Response:
     """Forget a lost host that holds nothing; with `?force=1` what it holds fails as lost with it."""
+    auditing.note(force=bodies.flag("force"))
     services().ledger.forget(_found(name).name, force=bodies.flag("force"))
     return Response(status=204)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from api import auth, bodies, conditions
+from api import auditing, auth, bodies, conditions
 from api.services import services
 from api.users import visible
 from common.fields import Strict
@@ -74,6 +74,7 @@ def take_default() -> Response:
 
 def _set(owner: str, quota: Quota | None) -> Response:
     conditions.require(conditions.tag(_limits(owner)))
+    auditing.note(owner, limits=asdict(quota) if quota else None)
     services().ledger.set_quota(owner, quota)
     return conditions.answer(_wired(owner), etag=conditions.tag(_limits(owner)))
 

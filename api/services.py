@@ -13,6 +13,7 @@ from redis.retry import Retry
 from api.feed import Feed
 from common.accounts import Accounts
 from common.attempts import Attempts
+from common.audit import AuditLog
 from common.buildlog import BuildLog
 from common.keys import Keys
 from common.ledger import Ledger
@@ -33,6 +34,7 @@ class Services:
     accounts: Accounts
     sessions: Sessions
     attempts: Attempts
+    audit: AuditLog
     build_log: BuildLog
     stats: Stats
     bytes_redis: Redis  # for channels; decodes nothing
@@ -54,6 +56,7 @@ def make(settings: Settings) -> Services:
         accounts=accounts,
         sessions=Sessions(text, ledger.keys, accounts),
         attempts=Attempts(text, ledger.keys),
+        audit=AuditLog(text, ledger.keys, settings.var_dir / "log"),
         build_log=BuildLog(text, ledger.keys),
         stats=Stats(text, ledger.keys),
         bytes_redis=_client(settings.redis_url, decode=False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import request
 
+from api import auditing
 from api.services import services
 from common.errors import TooMany
 from common.principal import SCOPES, Principal
@@ -17,9 +18,12 @@ def by_password(name: str, password: str) -> Principal | None:
     name, address = name.strip().lower(), request.remote_addr or ""
     attempts = services().attempts
     attempts.count(name, address)
+    if services().accounts.exists(name):  # else it may be a password in the wrong field
+        auditing.note(target=name)
     user = services().accounts.check_password(name, password)
     if user is None:
         return None
+    auditing.note(user=user.name, by="password")
     attempts.forget(name, address)
     return Principal(user.name, user.role, frozenset(SCOPES))
 
@@ -28,7 +32,10 @@ def by_form() -> tuple[Principal | None, str]:
     """Who sent this form, with `token` or with `name` and `password`; for nobody None and what to tell them."""
     token, name = request.form.get("token", "").strip(), request.form.get("name", "")
     if token or not name:
-        return services().accounts.verify(token), WRONG_TOKEN
+        caller = services().accounts.verify(token)
+        if caller is not None:
+            auditing.note(user=caller.user, target=caller.user, by="token", token=caller.token_id)
+        return caller, WRONG_TOKEN
     try:
         return by_password(name, request.form.get("password", "")), WRONG_PASSWORD
     except TooMany as error:

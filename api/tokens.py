@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from api import bodies, conditions, wire
+from api import auditing, bodies, conditions, wire
 from api.auth import principal
 from api.problems import Refused
 from api.services import services
@@ -96,6 +96,7 @@ def token(token_id: str) -> Response:
 def revoke(token_id: str) -> Response:
     """End a token at once."""
     found = _found(token_id)
+    auditing.note(owner=found.user)
     services().accounts.revoke(found.user, found.id)
     return Response(status=204)
 
@@ -151,6 +152,7 @@ def _refuse_more_than_own(scopes: set[str]) -> None:
 
 def _shown_once(user: str, text: str) -> Response:
     [made] = [token for token in services().accounts.tokens(user) if token.id == id_of(text)]
+    auditing.note(made=made.id, owner=user, name=made.label, scopes=sorted(made.scopes), expires_at=made.expires_at)
     response = conditions.answer({**wired(made), "token": text}, 201)
     response.headers["Location"] = f"{wire.ROOT}/tokens/{made.id}"
     return response

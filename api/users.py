@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from api import auth, bodies, conditions, paging, session, wire
+from api import auditing, auth, bodies, conditions, paging, session, wire
 from api.auth import principal
 from api.problems import Refused
 from api.services import services
@@ -65,6 +65,7 @@ def create() -> Response:
     wanted, accounts = bodies.load(NewUser), services().accounts
     if wanted["password"] is not None:
         _check(wanted["password"], wanted["name"])
+    auditing.note(wanted["name"], role=wanted["role"], password=wanted["password"] is not None)
     user = accounts.create_user(wanted["name"], wanted["role"])
     if wanted["password"] is not None:
         user = accounts.set_password(user.name, wanted["password"])
@@ -84,6 +85,7 @@ def user(name: str) -> Response:
 def change(name: str) -> Response:
     """Change the role, disable or enable."""
     found, wanted, accounts = visible(name), bodies.load(UserChange), services().accounts
+    auditing.note(found.name, **wanted)
     conditions.require(conditions.tag(wired(found)))
     if found.name == principal().user and (wanted.get("role", "admin") != "admin" or wanted.get("disabled")):
         raise Unsuitable("This would take your own rights away. Another admin can do it.")
@@ -99,6 +101,7 @@ def set_password(name: str) -> Response:
     """Set a password: one's own with the present one, admins anybody's. It ends all sessions but the caller's."""
     found, wanted = visible(name), bodies.load(NewPassword)
     caller = principal()
+    auditing.note(found.name)
     own = found.name == caller.user
     if lacking := whole(found.role) - caller.scopes:
         raise Refused(403, f"A password opens all that an account may; this token lacks the scope {min(lacking)!r}.")

@@ -86,6 +86,10 @@ class Accounts:
             pipe.execute()
         return self.user(name)
 
+    def exists(self, name: str) -> bool:
+        """Whether there is an account of this name; `name` may be anything."""
+        return USER_NAME.fullmatch(name) is not None and bool(self._redis.exists(self._keys.user(name)))
+
     def user(self, name: str) -> User:
         """Raises NotFound."""
         [found] = self._users([name])

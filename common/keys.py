@@ -86,6 +86,10 @@ class Keys:
         """String: how often somebody tried to sign in (`common.attempts`)."""
         return f"{self.prefix}:attempts:{kind}:{who}"
 
+    def audit(self) -> str:
+        """Stream: the newest entries of the audit log (`common.audit`)."""
+        return f"{self.prefix}:audit"
+
     def secret(self, name: str) -> str:
         """String: a random secret of this installation, for signing."""
         return f"{self.prefix}:secret:{name}"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from pathlib import Path
 
 from common.accounts import ADMIN, Accounts, ensure_admin
+from common.audit import AuditLog, Entry
 from common.errors import DCloudError
 from common.ledger import Ledger
+from common.tokens import id_of
 from deploy import demo, engine, host, redis_server, services
 from deploy.installation import Installation, private_write
 from deploy.steps import explain, step
@@ -82,6 +85,8 @@ def _admin(installation: Installation) -> None:
     if accounts.verify(kept) is None:
         token = ensure_admin(ledger.redis, ledger.keys) or accounts.create_token(ADMIN, label="make run")
         private_write(installation.token_file, token + "\n")
+        audit = AuditLog(ledger.redis, ledger.keys, installation.var / "log")
+        audit.write(Entry("make run", getpass.getuser(), ADMIN, details={"token": id_of(token)}))
 
 
 if __name__ == "__main__":

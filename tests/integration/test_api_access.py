@@ -17,7 +17,7 @@ from api.services import Services
 ENVIRONMENTS = "/api/v1/environments"
 ADMINS = {
     *("users.users", "users.create", "users.change", "quotas.give", "quotas.take", "quotas.give_default"),
-    *("quotas.take_default", "hosts.drain", "hosts.undrain", "hosts.forget"),
+    *("quotas.take_default", "hosts.drain", "hosts.undrain", "hosts.forget", "audit.audit"),
 }
 Clients = Callable[..., FlaskClient]
 

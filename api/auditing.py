@@ -1,0 +1,70 @@
+"""What of the requests goes into the audit log: all that changes something, all that only an admin may, all attempts
+to sign in, and what an admin sees of somebody else's. What nobody did, having no valid token, does not."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flask import Flask, Response, current_app, g, request
+
+from api import auth
+from api.services import services
+from common.audit import Entry
+from common.principal import Principal
+
+QUIET = frozenset({"channels.give"})  # each key that is typed; `channels.begin` has its line
+AGAIN_SECONDS = 600.0  # after which the same look counts as another; pages look every second
+_MOST_SEEN = 10_000
+
+
+def register(app: Flask) -> None:
+    """Put it behind every request of `app`."""
+    app.extensions["dcloud.seen"] = {}
+    app.after_request(_record)
+
+
+def note(target: str = "", user: str = "", **details: Any) -> None:
+    """Say what the current request is about, where its address does not: never a secret."""
+    noted = g.setdefault("audit", {"target": "", "user": "", "details": {}})
+    noted["target"] = target or noted["target"]
+    noted["user"] = user or noted["user"]
+    noted["details"].update(details)
+
+
+def _record(response: Response) -> Response:
+    endpoint, caller = request.endpoint or "", g.get("principal")
+    noted = g.get("audit", {"target": "", "user": "", "details": {}})
+    if endpoint and endpoint not in QUIET and (caller or noted["user"] or noted["target"]):
+        target = noted["target"] or "/".join(str(value) for value in (request.view_args or {}).values())
+        if _counts(endpoint, caller, target):
+            entry = Entry(
+                action=endpoint,
+                user=caller.user if caller else noted["user"],
+                target=target,
+                status=response.status_code,
+                token=caller.token_id if caller else "",
+                address=request.remote_addr or "",
+                request=g.get("request_id", ""),
+                details=noted["details"],
+            )
+            services().audit.write(entry, redis=response.status_code != 503)
+    return response
+
+
+def _counts(endpoint: str, caller: Principal | None, target: str) -> bool:
+    if request.method not in auth.SAFE_METHODS:
+        return True
+    privileged = "admin" in auth.needs(current_app, endpoint, request.method) or g.get("anothers", False)
+    return privileged and caller is not None and not _just_seen((caller.user, endpoint, target))
+
+
+def _just_seen(look: tuple[str, str, str]) -> bool:
+    seen: dict[tuple[str, str, str], float] = current_app.extensions["dcloud.seen"]
+    now = time.monotonic()
+    if now - seen.get(look, -AGAIN_SECONDS) < AGAIN_SECONDS:
+        return True
+    if len(seen) >= _MOST_SEEN:
+        seen.clear()
+    seen[look] = now
+    return False
