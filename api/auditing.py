@@ -13,7 +13,7 @@ from api.services import services
 from common.audit import Entry
 from common.principal import Principal
 
-QUIET = frozenset({"channels.give"})  # each key that is typed; `channels.begin` has its line
+QUIET = frozenset({"channels.give", "checks.check"})  # each key that is typed, each change of a form
 AGAIN_SECONDS = 600.0  # after which the same look counts as another; pages look every second
 _MOST_SEEN = 10_000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, cast
 
 from flask import request
@@ -12,8 +13,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from api.problems import Refused
 from common import contract, documents
 from common.contract import Contract
-from common.errors import ContractError, Problem
+from common.errors import ContractError, NotFound, Problem
 from common.fields import Strict, problems
+from common.templates import filled
 
 MAX_KEY = 200
 MAX_WAIT_SECONDS = 60
@@ -21,9 +23,25 @@ MAX_WAIT_SECONDS = 60
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*([0-9]{1,4})", re.ASCII)
 
 
-def submitted_contract() -> Contract:
-    """The contract in the body or in the one uploaded file. Raises ContractError, Refused."""
-    return contract.parse(_document())
+def submitted_contract(template: Callable[[str], dict[str, Any]]) -> Contract:
+    """The contract in the body or in the one uploaded file. Raises ContractError, Refused.
+
+    Where it names a template, `template` gives that one's contract, or raises NotFound.
+    """
+    document = _document()
+    if isinstance(document, dict) and "template" in document:
+        rest = {key: value for key, value in document.items() if key != "template"}
+        document = filled(_named(document["template"], template), rest)
+    return contract.parse(document)
+
+
+def _named(name: object, template: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    if not isinstance(name, str):
+        raise ContractError([Problem("template", "must be a string.")])
+    try:
+        return template(name) if name else {}
+    except NotFound as error:
+        raise ContractError([Problem("template", f"{error} `GET /templates` lists those that there are.")]) from None
 
 
 def json_object() -> dict[str, Any]:

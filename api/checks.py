@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from api import bodies, remote, wire
+from api import bodies, named_contracts, remote, wire
 from api.auth import owned, principal
 from api.services import services
 from api.verdicts import missing_image, verdict
@@ -27,7 +27,7 @@ MAX_ANSWER_BYTES = 256 * 1024
 @blueprint.post("/environments/check")
 def check() -> Response:
     """What would become of a contract. With `libraries` a host resolves them, for as long as `Prefer: wait` says."""
-    contract = bodies.submitted_contract()
+    contract = named_contracts.submitted()
     seconds = bodies.preferred_wait() or WAIT_SECONDS
     ledger, caller = services().ledger, principal()
     found = verdict(ledger.judge(caller.user, contract.resources), contract.resources, caller.user, caller)

@@ -8,7 +8,7 @@ import time
 
 from flask import Blueprint, Response, jsonify, request
 
-from api import auditing, bodies, paging, wire
+from api import auditing, bodies, named_contracts, paging, wire
 from api.auth import owned, principal
 from api.problems import Refused
 from api.services import services
@@ -27,7 +27,7 @@ LOOK_AGAIN_SECONDS = 5.0  # a place in the queue changes without an event
 @blueprint.post("/environments")
 def submit() -> Response:
     """Accept a contract."""
-    return _answer(accept(bodies.submitted_contract(), bodies.idempotency_key()), 202)
+    return _answer(accept(named_contracts.submitted(), bodies.idempotency_key()), 202)
 
 
 @blueprint.get("/environments")

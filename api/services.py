@@ -20,6 +20,7 @@ from common.ledger import Ledger
 from common.sessions import Sessions
 from common.settings import Settings
 from common.stats import Stats
+from common.templates import Templates
 
 SOCKET_SECONDS = 2.5  # a Redis that hangs costs a caller no more than this, twice
 CONNECTIONS = 64
@@ -37,6 +38,7 @@ class Services:
     audit: AuditLog
     build_log: BuildLog
     stats: Stats
+    templates: Templates
     bytes_redis: Redis  # for channels; decodes nothing
     feed: Feed
 
@@ -59,6 +61,7 @@ def make(settings: Settings) -> Services:
         audit=AuditLog(text, ledger.keys, settings.var_dir / "log"),
         build_log=BuildLog(text, ledger.keys),
         stats=Stats(text, ledger.keys),
+        templates=Templates(text, ledger.keys),
         bytes_redis=_client(settings.redis_url, decode=False),
         feed=Feed(text, ledger.keys),
     )

@@ -93,3 +93,19 @@ class Keys:
     def secret(self, name: str) -> str:
         """String: a random secret of this installation, for signing."""
         return f"{self.prefix}:secret:{name}"
+
+    def template(self, name: str) -> str:
+        """String: a named contract as JSON (`common.templates`)."""
+        return f"{self.prefix}:template:{name}"
+
+    def templates(self) -> str:
+        """Sorted set: the names of all templates; scores 0."""
+        return f"{self.prefix}:templates"
+
+    def templates_of(self, owner: str) -> str:
+        """Set: the names of an owner's templates."""
+        return f"{self.prefix}:templates:{owner}"
+
+    def templates_shipped(self) -> str:
+        """Set: the names of templates that came with DCloud, those that were deleted since among them."""
+        return f"{self.prefix}:templatesshipped"

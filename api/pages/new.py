@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, request, url_for
 
-from api import bodies, catalog, environments, wire
+from api import catalog, environments, named_contracts, wire
 from api.auth import owned, principal
 from api.pages.blueprint import blueprint, page, see
 from api.pages.form import ANY_GPU, LIFETIMES, Faults, Fields
@@ -56,7 +56,7 @@ def check() -> Response:
 def fill() -> Response:
     """The form with the values of an uploaded contract."""
     try:
-        values, faults = Fields.of(bodies.submitted_contract()), Faults()
+        values, faults = Fields.of(named_contracts.submitted()), Faults()
     except ContractError as error:
         values, faults = Fields(), Faults({"": [f"{p.path}: {p.message}".lstrip(": ") for p in error.problems]})
     return _form(values, ids.new_id(), faults)
