@@ -113,7 +113,9 @@ def _later(status: int, detail: str, seconds: int = RETRY_AFTER_SECONDS) -> Resp
 
 def _redis_away(error: Exception) -> Response:
     log.error("request %s: Redis: %s", g.get("request_id", ""), error)
-    return _later(503, "The store behind the API does not answer. Nothing was changed; try again in a moment.")
+    return _later(
+        503, "The store behind the API does not answer. Try again in a moment; what was asked for may have been done."
+    )
 
 
 def _http(error: HTTPException) -> Response:

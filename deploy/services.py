@@ -50,12 +50,19 @@ def ensure(installation: Installation) -> str:
         stop(processes)  # two of three are no DCloud
         raise
     stamp.write_text(wanted)
-    return "API, worker and Flower " + ("started again with what changed" if running else "started")
+    return f"API, worker and Flower {_why_started(running)}"
 
 
 def stop(processes: Processes) -> list[str]:
     """End all three, the last started first; the names of those that ran."""
     return [name for name in reversed(procfile()) if processes.stop(name, STOP_SECONDS)]
+
+
+def _why_started(running: list[str]) -> str:
+    ended = [name for name in procfile() if name not in running]
+    if not running:
+        return "started"
+    return f"started again: {', '.join(ended)} had ended" if ended else "started again with what changed"
 
 
 def _start(installation: Installation, processes: Processes, name: str, command: list[str]) -> None:

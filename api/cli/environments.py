@@ -68,10 +68,12 @@ def stop(environment: str, json_: bool) -> None:
 def start(environment: str, watching: bool, json_: bool) -> None:
     """Start ENV again, with its files."""
     client = connect()
-    found = client.start(resolve(client, environment))
+    env_id = resolve(client, environment)
+    before = client.history(env_id) if watching else []
+    found = client.start(env_id)
     code = 0
     if watching:
-        found, code = watch(client, found, quiet=json_)
+        found, code = watch(client, found, after=before[-1]["id"] if before else "0", quiet=json_)
     if json_ or not watching:
         _said(found, json_)
     sys.exit(code)
@@ -114,7 +116,7 @@ def _row(e: Json) -> tuple[str, ...]:
 
 def _details(e: Json) -> list[tuple[str, str]]:
     contract = parse(e["contract"])
-    resources = contract.resources
+    resources, cores = contract.resources, units.human_cpu(contract.resources.cpu_milli)
     gpus = f", {resources.gpus.count} GPU {resources.gpus.model}".rstrip() if resources.gpus.count else ""
     place = f", place {e['position']} in the queue" if e["position"] else ""
     details = [
@@ -135,7 +137,7 @@ def _details(e: Json) -> list[tuple[str, str]]:
         ("libraries", ", ".join(contract.libraries)),
         (
             "resources",
-            f"{units.human_cpu(resources.cpu_milli)} cores, {units.human_mib(resources.ram_mib)} RAM, "
+            f"{cores} core{'' if cores == '1' else 's'}, {units.human_mib(resources.ram_mib)} RAM, "
             f"{units.human_mib(resources.storage_mib)} storage{gpus}",
         ),
     ]

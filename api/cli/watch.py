@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -13,11 +14,12 @@ from api.client import Client, Json
 from common.lines import clean
 
 INTERRUPTED = 130
+OTHER_COLUMNS = 15  # " 100%", " 0:00:00" and the gaps
 SETTLED = ("running", "stopped", "failed", "deleted")
 
 
-def watch(client: Client, found: Json, *, quiet: bool = False) -> tuple[Json, int]:
-    """Follow `found` until it settles; the environment then, and 0 where it runs, 1 where it does not.
+def watch(client: Client, found: Json, *, after: str = "0", quiet: bool = False) -> tuple[Json, int]:
+    """Follow `found` from the event `after` until it settles; the environment then, and 0 where it runs, else 1.
 
     Ctrl-C ends the watching alone, with 130.
     """
@@ -30,10 +32,11 @@ def watch(client: Client, found: Json, *, quiet: bool = False) -> tuple[Json, in
         display = _Lines(found)
     try:
         with display:
-            found = _settle(client, found, display)
+            found = _settle(client, found, after, display)
     except KeyboardInterrupt:
         if not quiet:
             output.line(f"{found['name']} goes on without being watched. See it: dcloud show {found['id']}")
+            output.line(f"If it waits, this says for what: dcloud explain {found['id']}")
         return found, INTERRUPTED
     code = 0 if found["state"] == "running" else 1
     if not quiet:
@@ -41,11 +44,11 @@ def watch(client: Client, found: Json, *, quiet: bool = False) -> tuple[Json, in
     return found, code
 
 
-def _settle(client: Client, found: Json, display: Any) -> Json:
-    for event in client.follow(found["id"]):
+def _settle(client: Client, found: Json, after: str, display: Any) -> Json:
+    for event in client.follow(found["id"], after):
         display.show(event)
         if event["state"] in SETTLED:
-            found = client.get(found["id"])  # it may have moved on meanwhile: history is told from the beginning
+            found = client.get(found["id"])  # it may have moved on meanwhile: what was missed is told first
             if found["state"] in SETTLED:
                 return found
     return client.get(found["id"])
@@ -65,20 +68,23 @@ def _say_end(found: Json) -> None:
 
 class _Bar:
     def __init__(self, found: Json):
-        console = Console()
+        console, name = Console(), clean(found["name"])
+        bar = max(10, min(40, console.width - 80))  # what happens is worth more than a long bar
         self._progress = Progress(
             TextColumn("{task.fields[name]}", markup=False, style="bold"),
-            BarColumn(),
+            BarColumn(bar),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[what]}", markup=False, style="dim"),
             console=console,
         )
-        self._task = self._progress.add_task("", total=100, name=clean(found["name"]), what="")
-        self._width = max(10, console.width - 60)
+        self._task = self._progress.add_task("", total=100, name=name, what="")
+        self._width = max(10, console.width - cell_len(name) - bar - OTHER_COLUMNS)
 
     def show(self, event: Json) -> None:
         what = Text(_what(event))
+        if what.cell_len > self._width:
+            what = Text(_message(event) or what.plain)
         what.truncate(self._width, overflow="ellipsis")
         self._progress.update(self._task, completed=event["progress"], what=what.plain)
 
@@ -120,6 +126,9 @@ class _Nothing:
 
 
 def _what(event: Json) -> str:
-    place = event["phase"] or event["state"]
-    message = str(event["message"]).partition("\n")[0]
+    place, message = event["phase"] or event["state"], _message(event)
     return clean(f"{place}: {message}" if message else place)
+
+
+def _message(event: Json) -> str:
+    return clean(str(event["message"]).partition("\n")[0])

@@ -183,7 +183,7 @@ def test_the_life_of_an_environment(dcloud: Any, host: SimulatedHost) -> None:
     env_id = submit(dcloud, "lab")["id"]
     shown = dcloud("show", "lab").stdout
     assert "state        running (100 %)" in shown
-    assert "1 cores, 1.86 GiB RAM" in shown
+    assert "1 core, 1.86 GiB RAM" in shown
     assert dcloud("logs", "lab").stdout == "line 10\nline 40\nline 60\n"
     assert dcloud("logs", "lab", "--follow", "--json").stdout == '"line 10"\n"line 40"\n"line 60"\n'
     assert dcloud("logs", "lab", "--source", "container").stdout == "hello from the container\n"
@@ -195,7 +195,10 @@ def test_the_life_of_an_environment(dcloud: Any, host: SimulatedHost) -> None:
     assert dcloud("stop", "lab").returncode == 0
     wait_for(dcloud, env_id, "stopped")
     assert dcloud("exec", "lab", "--", "ls").returncode == 2
-    assert dcloud("start", "lab", "--watch").returncode == 0
+    again = dcloud("start", "lab", "--watch")
+    assert again.returncode == 0
+    assert again.stdout.count("100 %") == 1  # and not what was before the stop
+    assert again.stdout.splitlines()[1].startswith("  0 %  queued")
     assert dcloud("rm", "lab").returncode == 2  # it asks, and nobody is there to answer
     assert dcloud("rm", "lab", "--yes", "--json").returncode == 0
     wait_for(dcloud, env_id, "deleted")
@@ -411,6 +414,14 @@ def test_the_bar_moves_on_a_terminal(environ: dict[str, str], host: SimulatedHos
     assert "100%" in seen
     assert "━" in seen
     assert "plain" in seen
+
+
+def test_a_narrow_terminal_still_says_what_happens(environ: dict[str, str], server: Any) -> None:
+    terminal = Terminal([DCLOUD, "submit", str(EXAMPLES / "data-science.json"), "--watch"], environ, cols=80)
+    terminal.until(b"Waiting for a host with room")
+    terminal.type(b"\x03")
+    assert b"goes on without being watched" in terminal.until(b"dcloud show")
+    assert terminal.end() == 130
 
 
 def test_what_others_wrote_does_not_drive_the_terminal(environ: dict[str, str], tmp_path: Path) -> None:

@@ -323,6 +323,11 @@ def test_any_document_is_a_contract_or_is_refused(value: dict[str, Any]) -> None
     assert all(problem.message for problem in refused.problems)
 
 
+def test_the_examples_that_the_papers_name_run_beside_each_other_on_two_cores() -> None:
+    files = [EXAMPLES / f"{name}.json" for name in ("data-science", "torch")]
+    assert sum(parse(documents.load(file.read_bytes(), "json")).resources.cpu_milli for file in files) <= 2000
+
+
 @pytest.mark.parametrize("example", sorted(EXAMPLES.iterdir()), ids=lambda path: path.name)
 def test_the_examples_are_contracts(example: Path) -> None:
     assert parse(documents.load(example.read_bytes(), documents.format_of("", example.name))).name == example.stem

@@ -92,6 +92,13 @@ def test_a_command_that_fails_names_its_log(tmp_path: Path) -> None:
     assert "what went wrong" in log.read_text()
 
 
+def test_a_start_says_why() -> None:
+    names = list(services.procfile())
+    assert services._why_started([]) == "started"
+    assert services._why_started(names) == "started again with what changed"
+    assert services._why_started(["worker", "flower"]) == "started again: api had ended"
+
+
 def test_a_step_says_what_it_found_and_nothing_where_it_failed(capsys: pytest.CaptureFixture[str]) -> None:
     with steps.step("Redis") as under_way:
         under_way.found = "7.0.15"
