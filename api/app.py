@@ -6,6 +6,7 @@ import re
 import time
 
 from flask import Flask, Response, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import (
     audit,
@@ -14,6 +15,7 @@ from api import (
     catalog,
     channels,
     checks,
+    conditions,
     environments,
     events,
     health,
@@ -65,7 +67,9 @@ def build(settings: Settings | None = None) -> Flask:
     app.config["MAX_FORM_MEMORY_SIZE"] = documents.MAX_BYTES + MULTIPART_BYTES
     app.config["MAX_FORM_PARTS"] = 16
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions["dcloud"] = services.make(settings or read_settings())
+    parts = app.extensions["dcloud"] = services.make(settings or read_settings())
+    if hops := parts.settings.proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     app.before_request(_begin)
     auth.register(app)
     auditing.register(app)
@@ -85,6 +89,7 @@ def _begin() -> None:
 
 
 def _finish(response: Response) -> Response:
+    conditions.finish(response)
     headers = response.headers
     headers["X-Request-Id"] = g.get("request_id", "")
     headers.setdefault("Cache-Control", "no-store")

@@ -13,7 +13,8 @@ from api.services import services
 from common.audit import Entry
 from common.principal import Principal
 
-QUIET = frozenset({"channels.give", "checks.check"})  # each key that is typed, each change of a form
+# each key that is typed (`channels.begin` has its line), and questions that change nothing
+QUIET = frozenset({"channels.give", "checks.check", "pages.check", "pages.fill"})
 AGAIN_SECONDS = 600.0  # after which the same look counts as another; pages look every second
 _MOST_SEEN = 10_000
 

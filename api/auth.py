@@ -68,7 +68,12 @@ def needs(app: Flask, endpoint: str, method: str) -> frozenset[str]:
 def _check() -> None:
     if request.endpoint is None or request.endpoint in PUBLIC:
         return
-    caller = g.principal = _caller()
+    try:
+        caller = g.principal = _caller()
+    except Refused:
+        services().rates.spend(f"@{request.remote_addr}")
+        raise
+    services().rates.spend(caller.user)
     needed = needs(current_app, request.endpoint, request.method)
     for scope in sorted(needed - caller.scopes):
         raise Refused(403, f"This token lacks the scope {scope!r}. Use one that has it.")

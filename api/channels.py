@@ -12,6 +12,7 @@ from flask import Blueprint, Response, jsonify
 
 from api import bodies, remote, streams, wire
 from api.auth import owned
+from api.idempotency import idempotent
 from api.services import services
 from common import channel
 from common.channel import ClientEnd, Input, Output
@@ -26,6 +27,7 @@ MAX_SEQ = 2**53
 
 
 @blueprint.post("/environments/<env_id>/exec")
+@idempotent()
 def begin(env_id: str) -> Response:
     """Run a command inside a running environment."""
     found, command = owned(env_id), _command(bodies.json_object())

@@ -8,7 +8,7 @@ import time
 
 from flask import Blueprint, Response, jsonify, request
 
-from api import auditing, bodies, named_contracts, paging, wire
+from api import auditing, bodies, conditions, named_contracts, paging, wire
 from api.auth import owned, principal
 from api.problems import Refused
 from api.services import services
@@ -54,19 +54,19 @@ def look(env_id: str) -> Response:
 @blueprint.delete("/environments/<env_id>")
 def delete(env_id: str) -> Response:
     """Remove it and all of its storage."""
-    return _answer(services().ledger.delete(owned(env_id).id), 202)
+    return _answer(services().ledger.delete(_as_seen(env_id).id), 202)
 
 
 @blueprint.post("/environments/<env_id>/stop")
 def stop(env_id: str) -> Response:
     """End the container and keep the storage."""
-    return _answer(services().ledger.stop(owned(env_id).id), 202)
+    return _answer(services().ledger.stop(_as_seen(env_id).id), 202)
 
 
 @blueprint.post("/environments/<env_id>/start")
 def start(env_id: str) -> Response:
     """Start what was stopped, with its storage."""
-    return _answer(services().ledger.start(owned(env_id).id), 202)
+    return _answer(services().ledger.start(_as_seen(env_id).id), 202)
 
 
 def accept(contract: Contract, key: str) -> Environment:
@@ -78,6 +78,12 @@ def accept(contract: Contract, key: str) -> Environment:
     except NeverFits as error:
         raise _too_large(contract.resources, error.nearest) from None
     auditing.note(found.id, name=found.name)
+    return found
+
+
+def _as_seen(env_id: str) -> Environment:
+    found = owned(env_id)
+    conditions.require(wire.etag(found))
     return found
 
 

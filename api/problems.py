@@ -62,6 +62,7 @@ class Refused(DCloudError):
     def __init__(self, status: int, detail: str, errors: list[Problem] | None = None):
         self.status = status
         self.errors = errors or []
+        self.headers: Mapping[str, str] = {}
         super().__init__(detail)
 
 
@@ -84,7 +85,7 @@ def problem(
 
 def register(app: Flask) -> None:
     """Answer every error of `app` in this shape."""
-    app.register_error_handler(Refused, lambda e: problem(e.status, str(e), e.errors))
+    app.register_error_handler(Refused, lambda e: problem(e.status, str(e), e.errors, e.headers))
     app.register_error_handler(ContractError, _contract)
     app.register_error_handler(NotFound, lambda e: problem(404, str(e)))
     app.register_error_handler(IllegalTransition, lambda e: problem(409, str(e)))

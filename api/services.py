@@ -17,6 +17,7 @@ from common.audit import AuditLog
 from common.buildlog import BuildLog
 from common.keys import Keys
 from common.ledger import Ledger
+from common.rates import Rates
 from common.sessions import Sessions
 from common.settings import Settings
 from common.stats import Stats
@@ -36,6 +37,7 @@ class Services:
     sessions: Sessions
     attempts: Attempts
     audit: AuditLog
+    rates: Rates
     build_log: BuildLog
     stats: Stats
     templates: Templates
@@ -58,6 +60,7 @@ def make(settings: Settings) -> Services:
         accounts=accounts,
         sessions=Sessions(text, ledger.keys, accounts),
         attempts=Attempts(text, ledger.keys),
+        rates=Rates(text, ledger.keys, settings.rate_limit),
         audit=AuditLog(text, ledger.keys, settings.var_dir / "log"),
         build_log=BuildLog(text, ledger.keys),
         stats=Stats(text, ledger.keys),

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 
 from api import auditing, bodies, conditions, wire
 from api.auth import principal
+from api.idempotency import idempotent
 from api.problems import Refused
 from api.services import services
 from common import ids, units
@@ -70,6 +71,7 @@ def tokens() -> Response:
 
 
 @blueprint.post("/tokens")
+@idempotent(secret=True)
 def create() -> Response:
     """A new token. This answer is the only one that has it whole."""
     wanted, caller = bodies.load(NewToken), principal()
@@ -102,6 +104,7 @@ def revoke(token_id: str) -> Response:
 
 
 @blueprint.post("/tokens/<token_id>/rotate")
+@idempotent(secret=True)
 def rotate(token_id: str) -> Response:
     """A new token in the place of this one, which works until the overlap is over."""
     found = _found(token_id)

@@ -8,6 +8,7 @@ from flask import Blueprint, Response
 
 from api import auditing, auth, bodies, conditions, paging, session, wire
 from api.auth import principal
+from api.idempotency import idempotent
 from api.problems import Refused
 from api.services import services
 from common import passwords
@@ -60,6 +61,7 @@ def users() -> Response:
 
 @blueprint.post("/users")
 @auth.admin
+@idempotent()
 def create() -> Response:
     """Add an account."""
     wanted, accounts = bodies.load(NewUser), services().accounts

@@ -86,6 +86,14 @@ class Keys:
         """String: how often somebody tried to sign in (`common.attempts`)."""
         return f"{self.prefix}:attempts:{kind}:{who}"
 
+    def rate(self, who: str, window: int) -> str:
+        """String: requests of somebody within a window of time (`common.rates`)."""
+        return f"{self.prefix}:rate:{window}:{who}"
+
+    def idempotent(self, user: str, key: str) -> str:
+        """String: the answer to a call that may come again (`api.idempotency`)."""
+        return f"{self.prefix}:idempotent:{user}:{key}"
+
     def audit(self) -> str:
         """Stream: the newest entries of the audit log (`common.audit`)."""
         return f"{self.prefix}:audit"

@@ -32,7 +32,9 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def settings(redis_url: str, tmp_path: Path) -> Settings:
-    return Settings.from_env({"DCLOUD_REDIS_URL": redis_url, "DCLOUD_VAR_DIR": str(tmp_path / "var")})
+    return Settings.from_env(
+        {"DCLOUD_REDIS_URL": redis_url, "DCLOUD_VAR_DIR": str(tmp_path / "var"), "DCLOUD_RATE_LIMIT": "0"}
+    )
 
 
 @pytest.fixture
@@ -104,6 +106,7 @@ class Server:
 def serving(redis_url: str, port: int, log: Path) -> Iterator[Server]:
     """A served API on this port until the end of the block."""
     env = {**os.environ, "DCLOUD_REDIS_URL": redis_url, "DCLOUD_API_BIND": f"127.0.0.1:{port}"}
+    env.setdefault("DCLOUD_RATE_LIMIT", "0")  # tests ask as fast as they can
     env.setdefault("DCLOUD_VAR_DIR", str(log.parent / "var"))
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -1,0 +1,219 @@
+"""What clients of HTTP APIs expect of each: conditions, keys for calls that come twice, limits, deadlines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from flask import Flask, Response
+from flask.testing import FlaskClient
+from redis import Redis
+from simulated_host import SimulatedHost
+from test_api import ENVIRONMENTS, problem, submitted, until
+from test_api_access import filled, routes
+
+import api
+from api.auth import PUBLIC
+from api.services import Services
+from common.errors import TooMany
+from common.keys import Keys
+from common.rates import PARTS, Rates
+from common.settings import Settings
+
+USERS, TOKENS = "/api/v1/users", "/api/v1/tokens"
+Clients = Callable[..., FlaskClient]
+
+
+@pytest.fixture
+def root(client_of: Clients) -> FlaskClient:
+    return client_of("root", "admin")
+
+
+# conditions
+
+
+def test_what_changed_meanwhile_is_not_acted_upon(ada: FlaskClient, host: SimulatedHost) -> None:
+    env_id = submitted(ada)["id"]
+    at = f"{ENVIRONMENTS}/{env_id}"
+    before = ada.get(at).headers["ETag"]
+    until(ada, env_id, "running")
+    for call in (lambda h: ada.post(f"{at}/stop", headers=h), lambda h: ada.delete(at, headers=h)):
+        assert "Look again" in problem(call({"If-Match": before}), 412)["detail"]
+        problem(call({"If-Match": '"x"'}), 412)
+    assert ada.get(at).get_json()["state"] == "running"
+    now = ada.get(at).headers["ETag"]
+    assert ada.post(f"{at}/stop", headers={"If-Match": f'"x", {now}'}).status_code == 202
+    until(ada, env_id, "stopped")
+    problem(ada.post(f"{at}/start", headers={"If-Match": now}), 412)
+    assert ada.delete(at, headers={"If-Match": "*"}).status_code == 202
+
+
+@pytest.mark.parametrize("path", [ENVIRONMENTS, USERS, TOKENS, f"{USERS}/me", f"{USERS}/me/quota", "/api/v1/quota"])
+def test_every_json_answer_has_an_etag(root: FlaskClient, path: str) -> None:
+    root.get(TOKENS)  # the token's first use changes its record
+    first = root.get(path)
+    again = root.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+# a call that comes twice
+
+
+def test_a_key_gives_the_first_answer_again(root: FlaskClient, parts: Services) -> None:
+    def post(body: dict[str, Any], key: str = "k") -> Any:
+        return root.post(USERS, json=body, headers={"Idempotency-Key": key})
+
+    first, again = post({"name": "ada"}), post({"name": "ada"})
+    assert first.status_code == again.status_code == 201
+    assert again.get_json() == first.get_json()
+    assert again.headers["Location"] == first.headers["Location"]
+    assert again.headers["Idempotency-Replayed"] == "true"
+    problem(post({"name": "eve"}), 422)
+    problem(post({"name": "ada"}, "another"), 409)
+    problem(post({"name": "ADA"}, "mended"), 422)
+    assert post({"name": "eve"}, "mended").status_code == 201
+    assert all(0 < parts.ledger.redis.ttl(key) <= 86400 for key in parts.ledger.redis.keys("*:idempotent:*"))
+
+
+def test_a_key_whose_call_is_under_way_is_409(app: Flask, client_of: Clients) -> None:
+    began, go_on = threading.Event(), threading.Event()
+    real = app.extensions["dcloud"].accounts.create_user
+
+    def slow(*arguments: Any) -> Any:
+        began.set()
+        assert go_on.wait(20)
+        return real(*arguments)
+
+    first, second = client_of("root", "admin"), client_of("root", "admin")
+    app.extensions["dcloud"].accounts.create_user = slow
+    ask = {"json": {"name": "ada"}, "headers": {"Idempotency-Key": "k"}}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(lambda: first.post(USERS, **ask))
+        assert began.wait(20)
+        refused = second.post(USERS, **ask)
+        go_on.set()
+        assert answer.result().status_code == 201
+    assert "under way" in problem(refused, 409)["detail"]
+    assert refused.headers["Retry-After"] == "1"
+    assert second.post(USERS, **ask).status_code == 201
+
+
+def test_a_secret_is_not_kept_for_a_second_answer(ada: FlaskClient, client_of: Clients, parts: Services) -> None:
+    ask = {"json": {"name": "ci"}, "headers": {"Idempotency-Key": "k"}}
+    made = ada.post(TOKENS, **ask).get_json()
+    assert made["id"] in problem(ada.post(TOKENS, **ask), 409)["detail"]
+    assert len(ada.get(TOKENS).get_json()["tokens"]) == 2
+    kept = json.dumps([parts.ledger.redis.get(key) for key in parts.ledger.redis.keys("*:idempotent:*")])
+    assert made["token"].split("_")[3] not in kept
+    assert client_of("eve").post(TOKENS, **ask).status_code == 201  # a key belongs to its user
+
+
+def test_a_call_that_breaks_leaves_its_key_free(app: Flask, root: FlaskClient) -> None:
+    def broken(*_: Any) -> Response:
+        raise RuntimeError("broken")
+
+    accounts = app.extensions["dcloud"].accounts
+    ask = {"json": {"name": "ada"}, "headers": {"Idempotency-Key": "k"}}
+    accounts.create_user = broken
+    problem(root.post(USERS, **ask), 500)
+    del accounts.create_user
+    assert root.post(USERS, **ask).status_code == 201
+
+
+# limits
+
+
+@pytest.fixture
+def limited(settings: Settings) -> Flask:
+    """An application that lets each user make 120 requests a minute, which is 20 in 10 seconds."""
+    given = {
+        "DCLOUD_REDIS_URL": settings.redis_url,
+        "DCLOUD_VAR_DIR": str(settings.var_dir),
+        "DCLOUD_RATE_LIMIT": "120",
+    }
+    return api.create_app(Settings.from_env(given))
+
+
+def early_in_a_window() -> None:
+    while time.time() % 10 > 6:
+        time.sleep(0.1)
+
+
+def test_who_asks_too_often_is_told_when_to_come_back(limited: Flask, token_of: Callable[..., str]) -> None:
+    tokens = {user: {"Authorization": f"Bearer {token_of(user)}"} for user in ("ada", "eve")}
+    client = limited.test_client()
+    early_in_a_window()
+    codes = [client.get(ENVIRONMENTS, headers=tokens["ada"]).status_code for _ in range(20)]
+    assert codes == [200] * 20
+    answer = client.get(ENVIRONMENTS, headers=tokens["ada"])
+    assert problem(answer, 429)["type"] == "urn:dcloud:problem:too-many"
+    assert 1 <= int(answer.headers["Retry-After"]) <= 10
+    assert client.get(ENVIRONMENTS, headers=tokens["eve"]).status_code == 200
+    codes = [client.get(ENVIRONMENTS).status_code for _ in range(21)]
+    assert codes == [401] * 20 + [429]  # nobody is limited too, by address
+
+
+def test_processes_count_together_and_tell_redis_seldom(redis_url: str) -> None:
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        processes = [Rates(redis, Keys("t"), 6000) for _ in range(4)]
+        early_in_a_window()
+        redis.config_resetstat()
+        let = 0
+        for number in range(4 * 1000):
+            try:
+                processes[number % 4].spend("ada")
+                let += 1
+            except TooMany:
+                pass
+        assert 1000 <= let <= 1000 + 4 * 1000 // PARTS
+        assert redis.info("commandstats")["cmdstat_incrby"]["calls"] <= PARTS + 8
+
+
+def test_proxies_are_believed_only_where_they_are(settings: Settings) -> None:
+    def address(proxies: int) -> str:
+        app = api.create_app(replace(settings, proxies=proxies))
+        client = app.test_client()
+        client.post("/sign-in", data={"name": "x", "password": "y"}, headers={"X-Forwarded-For": "6.6.6.6, 10.0.0.7"})
+        parts: Services = app.extensions["dcloud"]
+        [key] = parts.ledger.redis.keys("*:attempts:address:*")
+        parts.ledger.redis.flushall()
+        return str(key).rpartition(":")[2]
+
+    assert (address(0), address(1)) == ("127.0.0.1", "10.0.0.7")
+
+
+# deadlines
+
+
+def test_every_call_ends_while_redis_hangs(
+    app: Flask, server: Any, token_of: Callable[..., str], redis_server: Any
+) -> None:
+    headers = {"Authorization": f"Bearer {token_of('root', 'admin')}"}
+    asked = sorted({(method, filled(rule, "0" * 15)) for method, rule, _ in routes(app) if method != "HEAD"})
+    public = {filled(rule, "0" * 15) for _, rule, endpoint in routes(app) if endpoint in PUBLIC}
+
+    def ask(method: str, path: str) -> tuple[str, int, float]:
+        began = time.monotonic()
+        with httpx.Client(base_url=server.url, headers=headers, trust_env=False, timeout=60) as http:
+            answer = http.request(method, path, json={} if method not in ("GET", "DELETE") else None)
+        return path, answer.status_code, time.monotonic() - began
+
+    ask("GET", "/api/v1/users/me")
+    os.kill(redis_server.pid, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(len(asked)) as pool:
+            answers = list(pool.map(lambda call: ask(*call), asked))
+    finally:
+        os.kill(redis_server.pid, signal.SIGCONT)
+    assert max(took for _, _, took in answers) < 20
+    assert {code for path, code, _ in answers if path not in public} == {503}
+    assert ask("GET", "/api/v1/users/me")[1] == 200
