@@ -10,7 +10,20 @@ import sys
 
 import click
 
-from api.cli import catalog, check, doctor, environments, execute, hosts, logs, output, submit
+from api.cli import (
+    catalog,
+    check,
+    completion,
+    doctor,
+    environments,
+    execute,
+    hosts,
+    logs,
+    output,
+    submit,
+    templates,
+    top,
+)
 from api.client import ApiError, Unreachable
 from common.errors import ContractError, DCloudError
 
@@ -37,7 +50,10 @@ for _command in (
     environments.rm,
     hosts.hosts,
     catalog.catalog,
+    templates.templates,
+    top.top,
     doctor.doctor,
+    completion.completion,
 ):
     cli.add_command(_command)
 

@@ -9,7 +9,7 @@ import click
 
 from api.cli import output
 from api.cli.connection import connect, resolve
-from api.cli.contracts import MEDIA_TYPES, contract_file, read
+from api.cli.contracts import MEDIA_TYPES, contract_file, format_option, read
 from api.cli.environments import environment
 from api.client import Json
 from common import units
@@ -27,6 +27,7 @@ _HUMAN: dict[str, tuple[str, Callable[[int], str]]] = {
 
 @click.command()
 @contract_file
+@format_option
 @click.option("--no-libraries", is_flag=True, help="Do not ask a host whether the libraries go together.")
 @output.as_json
 def check(file: str, no_libraries: bool, format_: str | None, json_: bool) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -15,11 +13,10 @@ from common.errors import DCloudError
 MEDIA_TYPES = {"json": "application/json", "yaml": "application/yaml", "toml": "application/toml"}
 
 
-def contract_file(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument FILE and the option --format."""
-    formats = click.Choice(list(MEDIA_TYPES))
-    named = click.option("--format", "format_", type=formats, help="Format, where the name does not say.")
-    return click.argument("file", metavar="FILE|-")(named(command))
+format_option = click.option(
+    "--format", "format_", type=click.Choice(list(MEDIA_TYPES)), help="Format, where the name does not say."
+)
+contract_file = click.argument("file", metavar="FILE|-")
 
 
 def read(file: str, format_: str | None) -> tuple[bytes, str]:

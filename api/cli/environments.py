@@ -73,7 +73,7 @@ def start(environment: str, watching: bool, json_: bool) -> None:
     found = client.start(env_id)
     code = 0
     if watching:
-        found, code = watch(client, found, after=before[-1]["id"] if before else "0", quiet=json_)
+        found, code = watch(found, after=before[-1]["id"] if before else "0", quiet=json_)
     if json_ or not watching:
         _said(found, json_)
     sys.exit(code)

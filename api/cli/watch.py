@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from api.cli import output
-from api.client import Client, Json
+from api.client import Environment, Json
 from common.lines import clean
 
 INTERRUPTED = 130
 OTHER_COLUMNS = 15  # " 100%", " 0:00:00" and the gaps
-SETTLED = ("running", "stopped", "failed", "deleted")
 
 
-def watch(client: Client, found: Json, *, after: str = "0", quiet: bool = False) -> tuple[Json, int]:
+def watch(found: Environment, *, after: str = "0", quiet: bool = False) -> tuple[Environment, int]:
     """Follow `found` from the event `after` until it settles; the environment then, and 0 where it runs, else 1.
 
     Ctrl-C ends the watching alone, with 130.
@@ -32,7 +29,7 @@ def watch(client: Client, found: Json, *, after: str = "0", quiet: bool = False)
         display = _Lines(found)
     try:
         with display:
-            found = _settle(client, found, after, display)
+            found = found.settled(display.show, after)
     except KeyboardInterrupt:
         if not quiet:
             output.line(f"{found['name']} goes on without being watched. See it: dcloud show {found['id']}")
@@ -42,16 +39,6 @@ def watch(client: Client, found: Json, *, after: str = "0", quiet: bool = False)
     if not quiet:
         _say_end(found)
     return found, code
-
-
-def _settle(client: Client, found: Json, after: str, display: Any) -> Json:
-    for event in client.follow(found["id"], after):
-        display.show(event)
-        if event["state"] in SETTLED:
-            found = client.get(found["id"])  # it may have moved on meanwhile: what was missed is told first
-            if found["state"] in SETTLED:
-                return found
-    return client.get(found["id"])
 
 
 def _say_end(found: Json) -> None:

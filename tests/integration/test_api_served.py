@@ -17,7 +17,7 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from api.client import Client
+from api.client import Client, DidNotStart
 from common.channel import MAX_WAITING, Input, WorkerEnd
 from common.keys import Keys
 
@@ -159,6 +159,22 @@ def test_a_redis_that_hangs_is_503_and_soon(ada: FlaskClient, redis_server: Any)
     assert json.loads(answer.text)["type"] == "urn:dcloud:problem:unavailable"
     assert took < 7
     assert ada.get(ENVIRONMENTS).status_code == 200
+
+
+def test_a_submitted_environment_is_waited_for(client: Client, host: Any) -> None:
+    seen: list[int] = []
+    found = client.submit({"env-name": "lab"}).wait(on_progress=lambda event: seen.append(event["progress"]))
+    assert (found.name, found.state, found.progress, found.host) == ("lab", "running", 100, "sim")
+    assert seen == sorted(seen)
+    assert seen[-1] == 100
+    assert found.stop().state in ("stopping", "stopped")
+    assert found.refreshed()["contract"] == found["contract"]
+
+
+def test_waiting_for_what_cannot_be_made_ends_with_why(client: Client, host: Any) -> None:
+    with pytest.raises(DidNotStart, match="nosuchlib was not found") as caught:
+        client.submit({"language": {"libraries": ["nosuchlib"]}}).wait()
+    assert caught.value.environment.reason == "libraries_unresolvable"
 
 
 def test_an_answer_that_was_lost_makes_no_second_environment(client: Client) -> None:

@@ -120,7 +120,7 @@ def test_what_is_refused_is_listed_with_its_path(dcloud: Any, tmp_path: Path) ->
         (["submit", "-"], "", 2, "empty"),
         (["submit", "-"], "{" * 200_000, 2, "larger than is accepted"),
         (["submit", "-", "--name", "a b"], "{}", 2, "env-name: "),
-        (["submit"], "", 2, "Missing argument"),
+        (["submit"], "", 2, "Name a FILE, or a --template"),
         (["frobnicate"], "", 2, "No such command"),
         (["show", "nothing"], "", 3, "There is no environment"),
         (["show", "0" * 15], "", 3, "There is no environment"),
@@ -257,6 +257,67 @@ def test_check_of_what_cannot_be_ends_with_1(dcloud: Any, host: SimulatedHost) -
 def test_explain(dcloud: Any) -> None:
     dcloud("submit", "-", stdin='{"env-name": "lab"}')
     assert dcloud("explain", "lab").stdout == "Waits: no host has joined yet. Place 1 in the queue.\n"
+
+
+def test_templates_are_listed_saved_used_and_deleted(dcloud: Any, tmp_path: Path) -> None:
+    assert "pytorch\tPyTorch\tshipped\teveryone\t" in dcloud("templates").stdout
+    file = tmp_path / "mine.yaml"
+    file.write_text("resources: {ram: 64MB}")
+    for title in ("First", "Second"):
+        assert dcloud("templates", "save", "mine", str(file), "--title", title).stdout == "mine  its owner\n"
+    assert json.loads(dcloud("templates", "show", "mine").stdout)["title"] == "Second"
+    done = dcloud("submit", "--template", "mine", "--set", "resources.cpu=2", "--name", "lab", "--json")
+    contract = json.loads(done.stdout)["contract"]
+    assert contract["env-name"] == "lab"
+    assert (contract["resources"]["ram"], contract["resources"]["cpu"]) == ("62MiB", "2000m")
+    assert dcloud("templates", "rm", "mine").returncode == 2  # nobody to be asked
+    assert dcloud("templates", "rm", "mine", "--yes").returncode == 0
+    assert dcloud("templates", "show", "mine").returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["submit", "--template", "nosuch"], "template: There is no template nosuch"),
+        (["submit", "--template", "jax", "--set", "x"], "'x' is not PATH=VALUE"),
+        (["submit", "--template", "jax", "--set", "resources.ram=x"], "resources.ram: 'x' is not a size"),
+        (["submit", "--template", "jax", "--set", "env-name.x=1"], "must be a string or a number"),
+        (["templates", "save", "pytorch", "-"], "Only its owner and admins"),
+    ],
+)
+def test_what_of_templates_is_refused(dcloud: Any, arguments: list[str], said: str) -> None:
+    done = dcloud(*arguments, stdin="{}")
+    assert done.returncode in (2, 4)
+    assert said in done.stderr
+
+
+def test_top_looks_once_where_nobody_watches(dcloud: Any, host: SimulatedHost) -> None:
+    submit(dcloud, resources={"cpu": "2"})
+    done = dcloud("top")
+    assert "sim\tready\t2/8\t" in done.stdout
+    assert "\tlab\trunning\t100\t" in done.stdout
+    assert {"hosts", "environments"} == set(json.loads(dcloud("top", "--json").stdout))
+
+
+def test_top_lives_in_a_terminal_until_ctrl_c(environ: dict[str, str], dcloud: Any, host: SimulatedHost) -> None:
+    submit(dcloud, name="first")
+    terminal = Terminal([DCLOUD, "top", "-s", "0.5"], environ, rows=40, cols=150)
+    terminal.until(b"first")
+    submit(dcloud, name="second")
+    terminal.until(b"second")
+    terminal.type(b"\x03")
+    assert terminal.end() == 0
+
+
+@pytest.mark.parametrize(("shell", "said"), [("bash", "complete"), ("zsh", "compdef"), ("fish", "complete")])
+def test_completion(dcloud: Any, environ: dict[str, str], shell: str, said: str) -> None:
+    done = dcloud("completion", shell)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
+    assert "_DCLOUD_COMPLETE" in done.stdout
+    asked = environ | {"_DCLOUD_COMPLETE": "bash_complete", "COMP_WORDS": "dcloud temp", "COMP_CWORD": "1"}
+    answer = subprocess.run([DCLOUD], env=asked, capture_output=True, text=True, check=False, timeout=60)
+    assert answer.stdout.strip() == "plain,templates"
 
 
 def test_ctrl_c_ends_the_watching_and_not_the_environment(
