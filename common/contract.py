@@ -25,7 +25,7 @@ MAX_GPUS = 1024
 MAX_GPU_MEMORY_MIB = 2**20
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
-_IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+_IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(?:/[a-z0-9][a-z0-9._-]{0,62})?", re.ASCII)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", re.ASCII)
 _PYTHON_VERSION = re.compile(r"3\.[0-9]{1,2}(\.[0-9]{1,2})?", re.ASCII)
 _DEBIAN_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,62}", re.ASCII)
@@ -172,7 +172,10 @@ def _version_one(text: str) -> str:
 
 
 class _OsSchema(Strict):
-    name = Text("debian", _matching(_IMAGE_NAME, "is not the name of an image: a-z, 0-9, '.', '_' and '-'"))
+    name = Text(
+        "debian",
+        _matching(_IMAGE_NAME, "is not the name of an image: a-z, 0-9, '.', '_' and '-', with at most one '/'"),
+    )
     version = Text("12", _matching(_VERSION, "is not a version: letters, digits, '.', '_' and '-'"))
     tags = Text("", _matching(_VERSION, "is not an image tag: letters, digits, '.', '_' and '-'"))
     packages = TextList(_matching(_DEBIAN_PACKAGE, "is not the name of a Debian package"), MAX_PACKAGES)

@@ -36,9 +36,11 @@ class Settings:
     lease_seconds: float = 40.0  # silence after which a host counts as lost
     sweep_seconds: float = 30.0  # time between two looks at the queue and at the engine, jittered
     orphan_grace_seconds: float = 60.0  # age at which a container of ours without an allocation is removed
+    catalogue: str = ""  # file with the operating systems and Pythons on offer; empty is workers/catalogue.yaml
     registry: str = ""  # prefix of a registry for base images, as in registry.lab:5000; empty is the engine's default
     registry_timeout_seconds: float = 15.0  # a registry that does not answer by then counts as absent
     apt_mirror: str = ""  # package mirror for base images; empty is what the host's own apt uses
+    python_mirror: str = ""  # mirror of uv's builds of Python; empty is UV_PYTHON_INSTALL_MIRROR or their publisher
     index_url: str = ""  # Python package index for layers; empty is what UV_*, PIP_* and pip's configuration name
     lock_ttl_seconds: float = 3600.0  # age until which the same request for libraries is not resolved again
     pids_limit: int = 1024  # processes and threads that one environment may have

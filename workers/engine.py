@@ -209,6 +209,11 @@ class Engine:
         with translated():
             self._api.commit(container_id, repository=repository, tag=tag, conf=dict(config))
 
+    def put(self, container_id: str, directory: str, archive: Iterator[bytes]) -> None:
+        """Unpack a tar file, in pieces, in a directory of a container."""
+        with translated():
+            self._api.put_archive(container_id, directory, cast(Any, archive))
+
     def remove_image(self, reference: str) -> None:
         """Remove a tag, and the image where it was the last; one that is gone is fine."""
         with translated():

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from common import units
 from common.errors import SettingsError
-from common.inventory import Inventory
+from common.inventory import Inventory, Offer
 from common.settings import Settings
 from common.units import MIB
-from workers import catalogue, gpus
+from workers import gpus
 
 RAM_KEPT_MIB = 1024  # for the host itself
 STORAGE_SHARE = 0.8  # of what is free
 
 
-def gather(settings: Settings, engine_version: str) -> Inventory:
+def gather(settings: Settings, engine_version: str, offers: tuple[Offer, ...] = ()) -> Inventory:
     """The inventory now. Raises SettingsError where a capacity cannot be read."""
     driver = gpus.driver()
     storage_limit, notes = _storage_limit()
@@ -39,7 +39,7 @@ def gather(settings: Settings, engine_version: str) -> Inventory:
         machine=_machine(settings.data_dir),
         storage_limit=storage_limit,
         notes=notes,
-        offers=catalogue.offers(),
+        offers=offers,
     )
 
 

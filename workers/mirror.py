@@ -13,7 +13,7 @@ from pathlib import Path
 from common.errors import ProvisionError
 from common.settings import Settings
 from common.states import Reason
-from workers.catalogue import PACKAGES, Recipe, suites
+from workers.recipes import Recipe, titled
 
 HOOKS = Path("/usr/share/mmdebstrap/hooks/maybe-merged-usr")
 TARGETS = "$(CREATED_BY) $(REPO_URI) $(RELEASE) $(COMPONENT)"
@@ -54,10 +54,17 @@ class _Steps:
 
 
 def build(
-    recipe: Recipe, scratch: Path, archive: Path, settings: Settings, progress: Progress, log: Callable[[str], None]
+    recipe: Recipe,
+    kin: Collection[str],
+    scratch: Path,
+    archive: Path,
+    settings: Settings,
+    progress: Progress,
+    log: Callable[[str], None],
 ) -> None:
     """Write the root file system of `recipe` to `archive`, a tar file. Raises ProvisionError.
 
+    `kin` are the suites that one mirror has together.
     What `progress` or `log` raise ends the work. All that may be left then is files in `scratch`.
     """
     tool = shutil.which("mmdebstrap")
@@ -67,7 +74,7 @@ def build(
             f"{recipe.title} must be made here, as no registry answers, but mmdebstrap is missing. "
             "Its operator can install it: apt-get install mmdebstrap",
         )
-    packages = ",".join(("python3", *PACKAGES, *recipe.needs, *recipe.packages))
+    packages = ",".join(recipe.system_packages)
     # It mounts what a root needs, and has children of many kinds. In name spaces of its own the mounts and
     # the children go with the process, whatever ends it.
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", tool]
@@ -75,7 +82,7 @@ def build(
     if HOOKS.is_dir():
         command.append(f"--hook-dir={HOOKS}")
     command += [f"--aptopt={option}" for option in _apt_options()]
-    command += [recipe.suite, str(archive), *_mirrors(recipe, settings)]
+    command += [recipe.suite, str(archive), *_mirrors(recipe, kin, settings)]
     steps = _Steps()
     process = subprocess.Popen(
         command,
@@ -101,17 +108,21 @@ def build(
             process.stdout.close()
 
 
+def missing_packages(recipe: Recipe, text: str) -> ProvisionError | None:
+    """What apt says of packages that do not exist, as an error for the user; None where it says nothing of the kind."""
+    missing = re.findall(r"E: (?:Unable to locate package|Package) '?([a-z0-9][a-z0-9+.-]*)", text)
+    if not missing:
+        return None
+    return ProvisionError(
+        Reason.IMAGE_UNAVAILABLE,
+        f"{titled(recipe.os)} {recipe.version} has no package {', '.join(sorted(set(missing)))}. Change os.packages.",
+        text,
+    )
+
+
 def _failed(recipe: Recipe, tail: list[str]) -> ProvisionError:
     text = "\n".join(tail)
-    missing = re.findall(r"E: Unable to locate package (\S+)", text)
-    if missing:
-        return ProvisionError(
-            Reason.IMAGE_UNAVAILABLE,
-            f"{recipe.os.capitalize()} {recipe.version} has no package {', '.join(sorted(set(missing)))}. "
-            "Change os.packages.",
-            text,
-        )
-    return ProvisionError(
+    return missing_packages(recipe, text) or ProvisionError(
         Reason.IMAGE_UNAVAILABLE,
         f"{recipe.title} could not be made from the package mirror. The build log says why; "
         "its operator can set DCLOUD_APT_MIRROR.",
@@ -119,11 +130,11 @@ def _failed(recipe: Recipe, tail: list[str]) -> ProvisionError:
     )
 
 
-def _mirrors(recipe: Recipe, settings: Settings) -> list[str]:
+def _mirrors(recipe: Recipe, kin: Collection[str], settings: Settings) -> list[str]:
     """apt source lines for the suite; none means the tool's own default."""
     if settings.apt_mirror:
         return [f"deb {settings.apt_mirror} {recipe.suite} main"]
-    return mirror_lines(recipe.suite, suites(recipe.os), _said(["apt-get", "indextargets", "--format", TARGETS]))
+    return mirror_lines(recipe.suite, kin, _said(["apt-get", "indextargets", "--format", TARGETS]))
 
 
 def mirror_lines(suite: str, kin: Collection[str], targets: str) -> list[str]:

@@ -19,7 +19,7 @@ from common.errors import ProvisionError, SettingsError
 from common.inventory import Inventory
 from common.settings import Settings
 from common.states import Phase, Reason
-from workers import inventory
+from workers import catalogue, inventory
 from workers.builders import Builders
 from workers.confinement import Place
 from workers.containers import Containers, Found
@@ -61,10 +61,11 @@ class Host:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         settings.data_dir.chmod(0o700)
         self.settings = settings
+        self.catalogue = catalogue.read(settings)
         self.engine = Engine(settings)
         self.sources = sources(settings)
         self.network = Network(settings, self.engine, self.sources)
-        self.images = Images(settings, self.engine, self.sources)
+        self.images = Images(settings, self.engine, self.sources, self.catalogue)
         self.volumes_ = Volumes(settings)
         self.containers_ = Containers(settings, self.engine)
         builders = Builders(settings, self.engine, self.network, self.sources)
@@ -76,7 +77,7 @@ class Host:
 
     def inventory(self) -> Inventory:
         """What this host has now."""
-        return inventory.gather(self.settings, self.engine.version)
+        return inventory.gather(self.settings, self.engine.version, self.images.offers())
 
     def start(self, job: Job, report: Report) -> str:
         """Make everything that `job` needs and start its container; the container's id.

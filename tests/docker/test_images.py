@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import platform
 import shutil
 import socket
 import subprocess
@@ -14,11 +17,11 @@ import docker
 import pytest
 from lab import DATA, Heard, Lab
 
+from common.contract import Image
 from common.environment import Job
 from common.errors import ProvisionError
 from common.settings import Settings
 from common.states import Phase, Reason
-from workers.catalogue import recipe_for
 from workers.provision import Host
 
 CONFIG = """
@@ -101,7 +104,7 @@ def test_an_image_is_pulled_where_a_registry_serves_it(
     engine.images.remove(served)
     other_host.host = Host(replace(settings, registry=registry, data_dir=tmp_path / "data", host_name="other"))
     job = with_python(other_host.job("six"), full)
-    tag = recipe_for(job.contract).tag
+    tag = other_host.host.catalogue.recipe_for(job.contract).tag
     forget(engine, tag)
     heard = Heard()
     try:
@@ -120,8 +123,8 @@ def test_a_registry_that_does_not_have_it_is_asked_again_and_one_that_is_away_is
 ) -> None:
     other_host.host = Host(replace(settings, registry=registry, data_dir=tmp_path / "data"))
     images = other_host.host.images
-    recipe = recipe_for(other_host.job().contract)
-    assert images._pull(replace(recipe, image="python:0.0-nowhere"), lambda *_: None, lambda _: None) == ""
+    assert images.registry.answers()
+    assert images.registry.pull("python:0.0-nowhere", lambda *_: None, lambda _: None) == ""
     assert list(images.directory.glob("absent-*")) == []
 
     said: list[str] = []
@@ -132,13 +135,15 @@ def test_a_registry_that_does_not_have_it_is_asked_again_and_one_that_is_away_is
         other_host.host = Host(slow)
         images = other_host.host.images
         began = time.monotonic()
-        assert images._pull(recipe, lambda *_: None, said.append) == ""
+        assert images.registry.pull("python:3.11-slim", lambda *_: None, said.append) == ""
         assert time.monotonic() - began < 10
         began = time.monotonic()
-        assert images._pull(recipe, lambda *_: None, said.append) == ""
+        assert images.registry.pull("python:3.11-slim", lambda *_: None, said.append) == ""
         assert time.monotonic() - began < 0.5
     assert len(said) == 1
     assert "No registry answers" in said[0]
+    assert not images.registry.answers()
+    assert {offer.os for offer in images.offers()} == {"debian"}  # what comes from a registry alone is not offered
 
 
 def test_packages_that_do_not_exist(lab: Lab) -> None:
@@ -168,5 +173,97 @@ def test_called_off_while_the_image_is_made(lab: Lab) -> None:
     making = [path.name for path in lab.host.images.directory.iterdir() if path.name.startswith("making-")]
     assert making == []
     assert str(lab.host.images.directory) not in Path("/proc/self/mountinfo").read_text()
+    left = [image for image in lab.host.engine._api.images() for tag in image["RepoTags"] or () if "dcloud-raw" in tag]
+    assert left == []
     processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert f"/making-{recipe_for(job.contract).key}/" not in processes
+    assert f"/making-{lab.host.catalogue.recipe_for(job.contract).key}/" not in processes
+
+    # and what was asked for is really installed, once it is made
+    lab.host.start(job, Heard())
+    assert lab.run(job, "hello") == (0, "Hello, world!\n")
+
+
+BUILD = """
+set -eu
+cd "$(mktemp -d)"
+mkdir -p python/bin python/lib
+cp /usr/bin/python3.11 python/bin/
+cp -r /usr/lib/python3.11 python/lib/
+find python -type l -delete  # uv takes none that leave the archive
+tar cz python
+"""
+
+
+@pytest.fixture
+def python_builds(lab: Lab, tmp_path: Path) -> Path:
+    """A list of builds of Python as uv reads it, with one that was made here of Debian's."""
+    job = lab.start()
+    running = lab.host.exec(job.id, ["sh", "-c", BUILD], tty=False)
+    archive = tmp_path / "cpython-3.11.2.tar.gz"
+    archive.write_bytes(b"".join(iter(running.read, b"")))
+    running.close()
+    entry = {
+        "name": "cpython", "arch": {"family": platform.machine(), "variant": None}, "os": "linux", "libc": "gnu",
+        "major": 3, "minor": 11, "patch": 2, "prerelease": "", "variant": None, "build": "20260101",
+        "url": archive.as_uri(), "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
+    }  # fmt: skip
+    builds = tmp_path / "builds.json"
+    builds.write_text(json.dumps({f"cpython-3.11.2-linux-{platform.machine()}-gnu": entry}))
+    return builds
+
+
+CATALOGUE = """
+others: ["3.11", "3.12"]
+systems: {lab/os: {"1": {python: "3.13", image: "lab/os:1"}}}
+"""
+
+
+def test_a_python_that_the_system_does_not_ship(
+    engine: docker.DockerClient,
+    lab: Lab,
+    other_host: Lab,
+    settings: Settings,
+    registry: str,
+    python_builds: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A system from a registry, and in it a build of Python from a mirror, with its hash checked."""
+    served = f"{registry}/lab/os:1"
+    engine.images.get(lab.host.catalogue.recipe_for(lab.job().contract).tag).tag(served)
+    engine.images.push(f"{registry}/lab/os", tag="1")
+    engine.images.remove(served)
+    file = tmp_path / "catalogue.yaml"
+    file.write_text(CATALOGUE)
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", str(python_builds))
+    other_host.host = Host(
+        replace(settings, registry=registry, catalogue=str(file), data_dir=tmp_path / "data", host_name="other")
+    )
+    job = other_host.job("six")
+    job = replace(job, contract=replace(job.contract, os=Image("lab/os", "1")))
+    tag = other_host.host.catalogue.recipe_for(job.contract).tag
+    forget(engine, tag)
+    try:
+        with pytest.raises(ProvisionError, match=r"no build of Python 3\.12"):
+            other_host.host.start(with_python(job, "3.12"), Heard())
+        other_host.host.start(job, Heard())
+        said = other_host.python(job, "import json, six, sys; print(sys.base_prefix, json.__cached__, six.__name__)")
+        compiled = "/opt/python/lib/python3.11/json/__pycache__/__init__.cpython-311.pyc"
+        assert said == f"/opt/python {compiled} six"
+        assert other_host.run(job, "test", "-e", compiled)[0] == 0  # made with the image, as nobody can write it later
+        assert [path.name for path in (tmp_path / "data/images").iterdir()] == []
+    finally:
+        other_host.clear()
+        other_host.host.builders.close()
+        forget(engine, tag, served)
+
+
+def test_a_system_that_no_registry_serves(lab: Lab, settings: Settings, other_host: Lab, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = f"127.0.0.1:{taken.getsockname()[1]}"
+    other_host.host = Host(replace(settings, registry=nobody, data_dir=tmp_path / "data", host_name="other"))
+    job = other_host.job()
+    job = replace(job, contract=replace(job.contract, os=Image("ubuntu", "24.04")))
+    with pytest.raises(ProvisionError, match=r"none that serves ubuntu:24\.04 answers.*DCLOUD_REGISTRY") as caught:
+        other_host.host.start(with_python(job, "3.12"), Heard())
+    assert caught.value.reason == Reason.IMAGE_UNAVAILABLE

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from api.catalog import offered
 from common import contract
 from common.inventory import Gpu, Host, Inventory, Offer
-from workers.catalogue import offers, recipe_for
+from common.settings import Settings
+from workers import catalogue
 
 A100 = tuple(Gpu(f"GPU-{n}", "NVIDIA A100-SXM4-80GB", 81_920, healthy=n != 3) for n in range(4))
 DEBIAN = Offer("debian", "12", "python", ("3.11",), "Debian 12 (bookworm)", ("", "slim"))
@@ -71,13 +74,20 @@ def test_what_takes_nothing_now_counts_for_later_alone() -> None:
     assert found["ever"]["storage_mib"] == 100_000  # what a host cannot limit it does not give
 
 
-def test_every_offer_of_a_worker_can_be_had() -> None:
-    assert offers()
-    for offer in offers():
+@pytest.mark.parametrize("registry", [True, False])
+@pytest.mark.parametrize("others", [True, False])
+def test_every_offer_of_a_worker_can_be_had(registry: bool, others: bool) -> None:
+    known = catalogue.read(Settings(redis_url="redis://x"))
+    offers = known.offers(registry, others)
+    assert offers
+    for offer in offers:
         for tags in offer.tags:
             for version in offer.language_versions:
                 wanted = {
                     "os": {"image-name": offer.os, "version": offer.version, "tags": tags},
                     "language": {"image-name": offer.language, "version": version},
                 }
-                assert recipe_for(contract.parse(wanted)).os == offer.os
+                recipe = known.recipe_for(contract.parse(wanted))
+                assert recipe.os == offer.os
+                assert registry or recipe.suite
+                assert registry or others or recipe.own_python
