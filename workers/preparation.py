@@ -88,7 +88,9 @@ def prepare(
                 engine.put(container_id, "/opt", pieces(python, lambda _: None))
                 run("sh", "-euc", ADD_PYTHON)
             run("sh", "-euc", PREPARE)
-            version, interpreter = json.loads(run("python3", "-I", "-c", PROBE))
+            # no link to it elsewhere: a virtual environment looks for the library beside what it was made of
+            found = run(f"{HOME}/bin/python3" if python else "python3", "-I", "-c", PROBE)
+            version, interpreter = json.loads(found)
             labels = {BASE: recipe.key, VERSION: version, INTERPRETER: interpreter}
             env = ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"]
             config = {"Labels": labels, "Env": env, "User": "1000:1000", "Cmd": ["bash"]}
