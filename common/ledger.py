@@ -287,6 +287,13 @@ class Ledger:
         """Tell how far the making is; never goes back. Raises StaleToken, IllegalTransition, Fenced."""
         self._call("progress", name, epoch, job.id, job.token, phase, progress, message)
 
+    def notice(self, name: str, epoch: str, env_id: str, token: int, reason: str, message: str) -> None:
+        """Tell something about a running environment; the same again changes nothing. `reason` "" is that all is well.
+
+        Raises StaleToken, IllegalTransition, Fenced.
+        """
+        self._call("notice", name, epoch, env_id, token, reason, message)
+
     def release(
         self,
         name: str,

@@ -48,7 +48,10 @@ ON_HOST = frozenset({State.CLAIMED, State.BUILDING, State.STARTING, State.RUNNIN
 
 
 class Reason(StrEnum):
-    """Why an environment failed, stopped, or went back to the queue. Each has one sentence for its user."""
+    """Why an environment failed, stopped, or went back to the queue, or what is wrong while it runs.
+
+    Each has one sentence for its user.
+    """
 
     LIBRARIES_UNRESOLVABLE = "libraries_unresolvable"
     LIBRARIES_NOT_INSTALLED = "libraries_not_installed"
@@ -64,6 +67,9 @@ class Reason(StrEnum):
     HOST_SHUTDOWN = "host_shutdown"
     TOO_MANY_ATTEMPTS = "too_many_attempts"
     LIFETIME_OVER = "lifetime_over"
+    STORAGE_NEARLY_FULL = "storage_nearly_full"
+    STORAGE_BROKEN = "storage_broken"
+    PAUSED = "paused"
     USER_REQUEST = "user_request"
     OVER_QUOTA = "over_quota"
     INTERNAL = "internal"
@@ -78,12 +84,15 @@ SENTENCES: dict[Reason, str] = {
     Reason.CONTAINER_EXITED: "The container ended by itself. Your files are kept; start it again.",
     Reason.OUT_OF_MEMORY: "It used more RAM than the contract allows. Your files are kept; ask for more RAM.",
     Reason.CONTAINER_LOST: "The container vanished from its host (a reboot?). Your files are kept; start it again.",
-    Reason.GPU_LOST: "A GPU of this environment became unhealthy.",
+    Reason.GPU_LOST: "A GPU of this environment is lost. Save your work, then stop it and start it to get another.",
     Reason.HOST_LOST: "The host stopped answering.",
     Reason.WORKER_RESTARTED: "The worker on the host was restarted while it built this environment.",
     Reason.HOST_SHUTDOWN: "Its host was shut down. Your files are kept; start it again when the host is back.",
     Reason.TOO_MANY_ATTEMPTS: "Three hosts were lost or restarted meanwhile. Submit it again or ask your operator.",
     Reason.LIFETIME_OVER: "The lifetime that the contract asked for is over. Your files are kept.",
+    Reason.STORAGE_NEARLY_FULL: "Over 90 % of its storage is used. Remove files, or stop it and start it with more.",
+    Reason.STORAGE_BROKEN: "Its storage cannot be written after an error of the host's disk. Tell your operator.",
+    Reason.PAUSED: "An operator of the host has paused it.",
     Reason.USER_REQUEST: "Asked for by its user.",
     Reason.OVER_QUOTA: "It would take its owner over the quota. It waits until enough is given back.",
     Reason.INTERNAL: "Something in DCloud broke. The worker's log has the details.",

@@ -21,9 +21,12 @@ from common.errors import DCloudError, Fenced, RedisUnavailable
 from common.ledger import client_of
 from common.states import State
 from workers import tasks
+from workers.endings import Endings
 from workers.member import Member
 from workers.reconciler import Reconciler
+from workers.sampler import Sampler
 from workers.sessions import Sessions
+from workers.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,8 @@ class Claimer:
 
     def __init__(self, member: Member):
         self.member = member
-        self.reconciler = Reconciler(member, tasks.runs)
+        self.endings = Endings(member)
+        self.reconciler = Reconciler(member, tasks.runs, self.endings)
         self.sessions = Sessions(member)
         self._sent: dict[tuple[str, State, int], float] = {}
         self._stop = threading.Event()
@@ -123,8 +127,11 @@ class ClaimerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, parent: Any) -> None:
         self.claimer = Claimer(self.member)
+        sampler = Sampler(self.member, self.claimer.endings)
         self.member.start_heartbeat()
         self.claimer.start()
+        sampler.start()
+        Watcher(self.member, self.claimer.endings, sampler).start()
 
     def stop(self, parent: Any) -> None:
         if self.claimer:

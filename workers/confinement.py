@@ -28,7 +28,8 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 CPU_PERIOD_MICROSECONDS = 100_000
 
 # The main process waits to be told to end. Then it passes that on to everything that runs inside, so that
-# programs can save their work, and waits until they are gone (two are left: the init and itself).
+# programs can save their work, and waits until they are gone (two are left: the init and itself). Where what it waits
+# for is killed, by a kernel that wants RAM for instance, its exit code says so.
 MAIN = """
 end() {
     kill -TERM -1
@@ -37,7 +38,7 @@ end() {
 }
 trap end TERM
 sleep infinity &
-wait
+wait $!
 """
 
 # Where this machine may not raise limits the engine may not either, and would start nothing.

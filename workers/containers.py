@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,17 @@ from common.errors import NotFound, ProvisionError, StaleToken
 from common.settings import Settings
 from common.states import Reason
 from workers.confinement import Place, body, overlay_name
-from workers.engine import ENV, HOST, PREFIX, TOKEN, Engine, EngineConflict, EngineError, EngineUnavailable
+from workers.engine import (
+    ENV,
+    HOST,
+    PREFIX,
+    TOKEN,
+    Engine,
+    EngineConflict,
+    EngineError,
+    EngineMissing,
+    EngineUnavailable,
+)
 from workers.execution import Exec
 
 
@@ -28,8 +38,11 @@ class Found:
     host: str
     running: bool
     exit_code: int | None  # None while it runs, and before it first ran
-    oom_killed: bool
+    oom_killed: bool  # the engine's word for it; a process of its own may have been meant
     created_at: float  # seconds since the epoch, by the engine's clock
+    pid: int  # its first process on this machine, 0 where it does not run
+    paused: bool
+    gpus: tuple[str, ...]  # UUIDs
 
 
 class Containers:
@@ -38,6 +51,7 @@ class Containers:
     def __init__(self, settings: Settings, engine: Engine):
         self.settings = settings
         self.engine = engine
+        self._known: dict[str, Found] = {}  # that lived at the last look, by id
 
     def take_over(self, job: Job) -> str:
         """The container that an earlier attempt with this token left, "" where there is none.
@@ -112,6 +126,25 @@ class Containers:
         rows = self.engine.containers(ENV, f"{HOST}={self.settings.host}")
         return [found for row in rows if (found := _found(row))]
 
+    def living(self) -> list[Found]:
+        """Those of `all` that run or are paused. Cheap enough to ask often: each is inspected once."""
+        rows = {row["Id"]: row for row in self.engine.rows(ENV, f"{HOST}={self.settings.host}")}
+        known = {}
+        for container_id, row in rows.items():
+            found = self._known.get(container_id) or self.find(container_id)
+            if found and found.pid:
+                known[container_id] = replace(found, paused=row["State"] == "paused")
+        self._known = known
+        return list(known.values())
+
+    def find(self, container_id: str) -> Found | None:
+        """One of ours, None where it is gone or about to be."""
+        try:
+            row = self.engine.inspect(container_id)
+        except EngineMissing:
+            return None
+        return None if row["State"]["Status"] in ("removing", "dead") else _found(row)
+
     def exec(self, env_id: str, command: Sequence[str], tty: bool) -> Exec:
         """Run a command in the environment, as its user. Raises NotFound."""
         found = self._one(env_id)
@@ -148,5 +181,10 @@ def _found(row: dict[str, Any]) -> Found | None:
         running=bool(state["Running"]),
         exit_code=None if state["Running"] or not ran else int(state["ExitCode"]),
         oom_killed=bool(state["OOMKilled"]),
+        pid=int(state["Pid"]),
+        paused=bool(state["Paused"]),
+        gpus=tuple(
+            uuid for request in row["HostConfig"]["DeviceRequests"] or () for uuid in request["DeviceIDs"] or ()
+        ),
         created_at=datetime.fromisoformat(re.sub(r"\.\d+", "", row["Created"]).replace("Z", "+00:00")).timestamp(),
     )

@@ -131,6 +131,27 @@ class Engine:
         with translated():
             return cast(dict[str, Any], self._api.inspect_container(container_id))
 
+    def rows(self, *labels: str) -> list[dict[str, Any]]:
+        """Ours with these labels, those that have ended left out, as `docker ps` knows them: one call, however many."""
+        with translated():
+            rows = self._api.containers(filters={"label": [f"{PREFIX}={self.prefix}", *labels]})
+            return cast(list[dict[str, Any]], rows)
+
+    def events(self, labels: Sequence[str], kinds: Sequence[str], since: str = "") -> Iterator[dict[str, Any]]:
+        """What happens to containers of ours from now on, or from the moment `since`, as the engine tells it.
+
+        The engine has heard of us when this returns. The iterator ends, or raises EngineUnavailable, with the engine.
+        """
+        chosen = {"type": "container", "event": list(kinds), "label": [f"{PREFIX}={self.prefix}", *labels]}
+        with translated():
+            stream = cast(Any, self._api).events(since=since or None, filters=chosen, decode=True)
+        return self._heard(stream)
+
+    @staticmethod
+    def _heard(stream: Any) -> Iterator[dict[str, Any]]:
+        with translated():
+            yield from stream
+
     def logs(self, container_id: str, tail: int, follow: bool) -> Iterator[bytes]:
         """What the container's main process wrote, in pieces."""
         with translated():

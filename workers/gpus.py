@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pynvml
 
 from common.inventory import Gpu
+from common.stats import GpuUse
 
 MIB = 1024 * 1024
 
@@ -36,6 +37,26 @@ def driver() -> Driver:
             )
     except pynvml.NVMLError:
         return Driver()
+
+
+def uses(uuids: Collection[str]) -> dict[str, GpuUse]:
+    """What is used of these GPUs now, by UUID; those that do not answer are left out."""
+    found: dict[str, GpuUse] = {}
+    if not uuids:
+        return found
+    with suppress(pynvml.NVMLError), _nvml():
+        for uuid in uuids:
+            with suppress(pynvml.NVMLError):
+                device = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+                found[uuid] = GpuUse(uuid, _busy(device), int(pynvml.nvmlDeviceGetMemoryInfo(device).used))
+    return found
+
+
+def _busy(device: Any) -> int | None:
+    try:
+        return int(pynvml.nvmlDeviceGetUtilizationRates(device).gpu)
+    except pynvml.NVMLError:
+        return None  # the driver does not say so of MIG devices
 
 
 @contextmanager

@@ -76,6 +76,10 @@ class Member:
         """`Ledger.progress` for this host, waiting while Redis is away."""
         self._patiently(lambda: self.ledger.progress(self.name, self.epoch, job, phase, progress, message))
 
+    def notice(self, env_id: str, token: int, reason: str, message: str) -> None:
+        """`Ledger.notice` for this host."""
+        self.ledger.notice(self.name, self.epoch, env_id, token, reason, message)
+
     def release(self, env_id: str, token: int, state: State, reason: str, message: str) -> None:
         """`Ledger.release` for this host, waiting while Redis is away."""
         request = new_request()

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import uv
 
@@ -23,14 +23,14 @@ from workers import catalogue, inventory
 from workers.builders import Builders
 from workers.confinement import Place
 from workers.containers import Containers, Found
-from workers.engine import BUILDER, HOST, Engine, EngineError
+from workers.engine import BUILDER, ENV, HOST, Engine, EngineError
 from workers.execution import Exec
 from workers.images import BaseImage, Images
 from workers.layers import Layer, Layers
 from workers.network import Network
 from workers.resolutions import Resolutions
 from workers.sources import sources
-from workers.volumes import Volumes
+from workers.volumes import Fill, Volumes
 
 __all__ = ["Exec", "Found", "Host", "Report"]
 
@@ -118,6 +118,22 @@ class Host:
     def containers(self) -> list[Found]:
         """Ours that carry this host's name."""
         return self.containers_.all()
+
+    def living(self) -> list[Found]:
+        """Those that run or are paused."""
+        return self.containers_.living()
+
+    def container(self, container_id: str) -> Found | None:
+        """One of ours, None where it is gone or about to be."""
+        return self.containers_.find(container_id)
+
+    def events(self, kinds: Sequence[str], since: str) -> Iterator[dict[str, Any]]:
+        """What happens to containers that carry this host's name, as the engine tells it."""
+        return self.engine.events([ENV, f"{HOST}={self.settings.host}"], kinds, since)
+
+    def fill(self, env_id: str) -> Fill | None:
+        """How full an environment's storage is, None where it is not mounted."""
+        return self.volumes_.fill(env_id)
 
     def volumes(self) -> list[str]:
         """Environments whose storage lies on this host."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from common.errors import IllegalTransition, NotFound, StaleToken
 from common.ledger import Difference
-from common.states import SENTENCES, Reason, State
+from common.states import Reason, State
+from workers.endings import Endings
 from workers.member import Member
 from workers.runs import Runs
 
@@ -25,9 +25,10 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """Compares, and mends what differs."""
 
-    def __init__(self, member: Member, runs: Runs):
+    def __init__(self, member: Member, runs: Runs, endings: Endings):
         self.member = member
         self.runs = runs
+        self.endings = endings
         self._unworked: set[str] = set()
 
     def sweep(self) -> bool:
@@ -39,21 +40,11 @@ class Reconciler:
         difference = member.reconcile(running)
         for env_id in difference.missing:
             if env_id not in busy:
-                self._gone(env_id, found.get(env_id))
+                self.endings.ended(env_id, 0, found.get(env_id))
         self._give_back_unworked(set(difference.making) - busy)
         self._remove_orphans(found)
         ended = member.ledger.expire(interval_seconds=member.settings.sweep_seconds / 4)
         return ended > 0 or difference != Difference()
-
-    def _gone(self, env_id: str, container: Found | None) -> None:
-        """A running environment without a running container: its user may start it again."""
-        member = self.member
-        reason = Reason.CONTAINER_LOST
-        if container and container.exit_code is not None:
-            reason = Reason.OUT_OF_MEMORY if container.oom_killed else Reason.CONTAINER_EXITED
-        log.warning("environment %s: %s", env_id, reason)
-        with suppress(StaleToken, IllegalTransition, NotFound):  # it has moved on meanwhile
-            member.advance(member.ledger.job(env_id), State.STOPPING, 0, SENTENCES[reason], reason)
 
     def _give_back_unworked(self, unworked: set[str]) -> None:
         """What no thread works on at two sweeps in a row was forgotten, by a Redis that was away for instance."""

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.25  # a step of the bar at most this often
 
+# of these somebody has said more than their sentence
+ENDED_BY_ITSELF = frozenset({Reason.CONTAINER_EXITED, Reason.OUT_OF_MEMORY, Reason.CONTAINER_LOST})
+
 runs = Runs()
 _members: list[Member] = []
 
@@ -61,8 +64,9 @@ def stop_environment(env_id: str, token: int) -> str:
             if environment.state is not State.STOPPING or environment.token != token:
                 return "nothing to do"
             member.host.stop(env_id)
-            reason = environment.reason
-            member.release(env_id, token, State.STOPPED, reason, SENTENCES[Reason(reason)])
+            reason = Reason(environment.reason)
+            message = environment.message if reason in ENDED_BY_ITSELF else SENTENCES[reason]
+            member.release(env_id, token, State.STOPPED, reason, message)
         except LedgerError as error:
             return f"nothing to do: {error}"
     return "stopped"

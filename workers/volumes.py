@@ -33,6 +33,20 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True)
+class Fill:
+    """How full a volume is."""
+
+    used_bytes: int
+    size_bytes: int  # of the file system; a little less than the file
+    writable: bool  # False once the kernel has given it up after an error of the disk
+
+    @property
+    def share(self) -> float:
+        """0 to 1."""
+        return self.used_bytes / self.size_bytes if self.size_bytes else 0.0
+
+
+@dataclass(frozen=True)
 class Volume:
     """A mounted volume."""
 
@@ -114,6 +128,18 @@ class Volumes:
         volume = self.get(env_id)
         while _mounted(volume):
             _run("umount", volume.directory / "mount")
+
+    def fill(self, env_id: str) -> Fill | None:
+        """How full it is, None where it is not mounted."""
+        mount = self.get(env_id).directory / "mount"
+        try:
+            if not mount.is_mount():
+                return None
+            said = os.statvfs(mount)
+        except OSError:
+            return None  # unmounted this moment
+        size, free = said.f_blocks * said.f_frsize, said.f_bfree * said.f_frsize
+        return Fill(size - free, size, not said.f_flag & os.ST_RDONLY)
 
     def remove(self, env_id: str) -> None:
         """Unmount and delete all of it. Fine where there is nothing."""

@@ -54,6 +54,15 @@ local function progress(P, name, epoch, id, token, phase, value, message)
   return env.state
 end
 
+-- notice name epoch id token reason message → state; tells the user of a running environment, once until it changes
+local function notice(P, name, epoch, id, token, reason, message)
+  local env, err = held(P, name, epoch, id, token)
+  if not env then return err end
+  if env.state ~= 'running' then return fail('ILLEGAL', 'It is ' .. env.state) end
+  if env.reason ~= reason or env.message ~= message then change(P, id, env, { reason = reason, message = message }) end
+  return env.state
+end
+
 -- release name epoch id token state reason message request → state; state is failed, stopped or deleted
 local function release(P, name, epoch, id, token, state, reason, message, request)
   local env, err, other = held(P, name, epoch, id, token)
