@@ -9,10 +9,10 @@ from __future__ import annotations
 from flask import Flask
 from flask_bootstrap import Bootstrap5
 
-from api.pages import assets, environment, environments, failures, hosts, new, sessions, words
+from api.pages import assets, environment, environments, failures, hosts, new, sessions, shell, words
 from api.pages.blueprint import blueprint
 
-__all__ = ["environment", "environments", "hosts", "new", "register", "sessions"]
+__all__ = ["environment", "environments", "hosts", "new", "register", "sessions", "shell"]
 
 # endpoint, name, for admins only
 NAVIGATION = (

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from api import verdicts
+from api.pages.form import Fields
 from api.pages.words import cores, duration, gpu_words, need
 from api.services import services
 from common import units
-from common.contract import Contract
+from common.contract import Contract, Gpus, Resources
+
+AMOUNTS = ("cpu", "ram", "storage", "gpu", "gpus")
 
 
 @dataclass(frozen=True)
@@ -24,27 +28,30 @@ class Outlook:
 
 
 def outlook(owner: str, wanted: Contract) -> Outlook:
-    """What the ledger says of `wanted`."""
-    judged = services().ledger.judge(owner, wanted.resources)
+    """What the ledger says of `wanted`, and the smallest change of which it says that it would start now."""
+    ledger = services().ledger
+    if problem := verdicts.missing_image(wanted, ledger.hosts()):
+        return Outlook("never", f"Never: {problem[0].lower()}{problem[1:]}")
+    judged = ledger.judge(owner, wanted.resources)
     hosts = judged.get("hosts", [])
-    sentences = tuple(_host(host) for host in hosts[:8])
-    asked = _asked(wanted)
     if judged["verdict"] == "now":
-        ready = next(h for h in hosts if h["state"] == "ready" and h["ever"] and "short" not in h)
-        return Outlook("now", f"Starts now on {ready['host']}.", sentences)
+        room = next((host["host"] for host in hosts if host["state"] == "ready" and not host.get("short")), "")
+        return Outlook("now", f"Starts now on {room}." if room else "Starts now.")
     if not hosts:
         return Outlook("wait", "No host has joined yet. It waits until one does.")
+    asked, sentences = _asked(wanted), tuple(_host(host) for host in hosts[:8])
+    change = verdicts.smaller(judged, wanted.resources, owner)
+    offer = _offer(wanted, change, "would start now") if change else ("", {})
     if judged["verdict"] == "wait":
-        return Outlook("wait", _waits(judged, asked), sentences)
-    nearest = judged.get("nearest") or {}
-    return Outlook(
-        "never", f"Never: no host could hold {asked}, even if it were empty.", sentences, *_nearest(wanted, nearest)
-    )
+        return Outlook("wait", _waits(judged, asked), sentences, *offer)
+    if not change and (nearest := judged.get("nearest")):
+        offer = _offer(wanted, _within(wanted.resources, nearest), "could be had")
+    return Outlook("never", f"Never: no host could hold {asked}, even if it were empty.", sentences, *offer)
 
 
 def _waits(judged: dict[str, Any], asked: str) -> str:
     if "parked" in judged:
-        return f"Waits: {judged['parked']}"
+        return f"Waits until you hold less: over your quota of {judged['parked']}."
     if "estimate" in judged:
         left = int(judged["estimate"]) / 1000 - time.time()
         return f"Waits about {duration(max(60, left - left % 60))} for {asked}." if left > 0 else "Starts in a moment."
@@ -66,17 +73,29 @@ def _asked(wanted: Contract) -> str:
     return " and ".join([*words, f"{cores(r.cpu_milli)} with {units.human_mib(r.ram_mib)} RAM"])
 
 
-def _nearest(wanted: Contract, most: dict[str, int]) -> tuple[str, dict[str, str]]:
-    """The largest of what is asked for that the nearest host could hold."""
-    r, has = wanted.resources, {"cpu_milli": 0, "ram_mib": 0, "storage_mib": 0, "gpus": 0, **most}
-    pairs = (
-        ("cpu", r.cpu_milli, has["cpu_milli"], f"{has['cpu_milli'] / 1000:g}", "cpu_milli"),
-        ("ram", r.ram_mib, has["ram_mib"], f"{has['ram_mib'] // 102.4 / 10:g}", "ram_mib"),
-        ("storage", r.storage_mib, has["storage_mib"], f"{has['storage_mib'] // 102.4 / 10:g}", "storage_mib"),
-        ("gpus", r.gpus.count, has["gpus"], str(has["gpus"]), "gpus"),
+def _offer(wanted: Contract, change: Resources, what: str) -> tuple[str, dict[str, str]]:
+    """A change in words, and what it puts into the form."""
+    before, after = Fields.of(wanted), Fields.of(replace(wanted, resources=change))
+    r = wanted.resources
+    words = [
+        words
+        for changed, words in (
+            (r.gpus != change.gpus, gpu_words(change.gpus)),
+            (r.cpu_milli != change.cpu_milli, cores(change.cpu_milli)),
+            (r.ram_mib != change.ram_mib, need(change.ram_mib, "ram_mib")),
+            (r.storage_mib != change.storage_mib, need(change.storage_mib, "storage_mib")),
+        )
+        if changed
+    ]
+    fields = {name: getattr(after, name) for name in AMOUNTS if getattr(after, name) != getattr(before, name)}
+    return f"{' and '.join(words)} {what}.", fields
+
+
+def _within(wanted: Resources, most: dict[str, Any]) -> Resources:
+    gpus = min(wanted.gpus.count, int(most["gpus"]))
+    return Resources(
+        min(wanted.cpu_milli, int(most["cpu_milli"])),
+        min(wanted.ram_mib, int(most["ram_mib"])),
+        min(wanted.storage_mib, int(most["storage_mib"])),
+        replace(wanted.gpus, count=gpus) if gpus else Gpus(),
     )
-    change = {name: text for name, asked, given, text, _ in pairs if asked > given}
-    words = [need(given, what) for _, asked, given, _, what in pairs if asked > given]
-    if change.get("gpus") == "0":
-        change = {**{k: v for k, v in change.items() if k != "gpus"}, "gpu": ""}
-    return (f"{' and '.join(words)} could be had", change) if most and change else ("", {})

@@ -29,7 +29,9 @@ def sign_in() -> Response:
     following = _following(request.form.get("next", ""))
     caller, problem = signing.by_form()
     if caller is None:
-        return page("sign_in.html", 401, problem=problem, following=following)
+        return page(
+            "sign_in.html", 401, problem=problem, following=following, with_token=bool(request.form.get("token"))
+        )
     response = see(following or url_for("pages.home"))
     session.begin(response, caller)
     return response

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from seen import photograph, sign_in
+from seen import give_token, photograph, sign_in
 
 from api.client import Client
 
@@ -31,9 +31,22 @@ def submit(server: Any, token_of: Callable[..., str]) -> Submit:
 def test_a_wrong_token_is_told(page: Page, server: Any) -> None:
     page.goto(server.url)
     photograph(page, "sign-in")
-    page.get_by_label("API token").fill("dc_u_wrong")
-    page.get_by_role("button", name="Sign in").click()
+    give_token(page, "dc_u_wrong")
     expect(page.get_by_role("alert")).to_contain_text("mistyped, expired or revoked")
+
+
+def test_a_password_opens_it_too(page: Page, server: Any, parts: Any) -> None:
+    parts.accounts.create_user("ada")
+    parts.accounts.set_password("ada", "correct horse battery")
+    page.goto(server.url)
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill("wrong horse battery")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("name or the password is wrong")
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill("correct horse battery")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="My environments")).to_be_visible()
 
 
 def test_who_came_for_a_page_gets_there_after_signing_in(
@@ -42,8 +55,7 @@ def test_who_came_for_a_page_gets_there_after_signing_in(
     env_id = submit("lab")
     page.goto(f"{server.url}/environments/{env_id}")
     expect(page.get_by_role("status").filter(has_text="sign in to go on")).to_be_visible()
-    page.get_by_label("API token").fill(token_of("ada"))
-    page.get_by_role("button", name="Sign in").click()
+    give_token(page, token_of("ada"))
     expect(page.get_by_role("heading", name="lab", exact=True)).to_be_visible()
 
 
@@ -80,7 +92,7 @@ def test_the_list_lives(signed_in: Page, host: Any, submit: Submit) -> None:
     page.get_by_role("button", name="Delete it and its files").click()
     expect(row).to_have_count(0)
     page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_label("API token")).to_be_visible()
+    expect(page.get_by_label("Password")).to_be_visible()
 
 
 def test_one_environment_from_waiting_to_running(signed_in: Page, host: Any, submit: Submit, server: Any) -> None:
@@ -133,9 +145,8 @@ def test_a_session_that_ended_leads_back(signed_in: Page, parts: Any, host: Any,
     for token in parts.accounts.tokens("ada"):
         parts.accounts.revoke("ada", token.id)
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_label("API token")).to_be_visible()
-    page.get_by_label("API token").fill(token_of("ada"))
-    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_label("Password")).to_be_visible()
+    give_token(page, token_of("ada"))
     expect(page.get_by_role("row").filter(has_text="Running")).to_be_visible()
 
 
