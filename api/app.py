@@ -31,6 +31,7 @@ from api import (
     tokens,
     users,
 )
+from api.openapi import routes as openapi
 from common import documents, ids
 from common.settings import Settings
 from common.settings import settings as read_settings
@@ -77,6 +78,7 @@ def build(settings: Settings | None = None) -> Flask:
     for module in _VERSION_1:
         app.register_blueprint(module.blueprint, url_prefix="/api/v1")
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(openapi.blueprint)
     pages.register(app)
     app.after_request(_finish)
     return app

@@ -20,7 +20,18 @@ from common.environment import Environment
 from common.errors import NotFound
 from common.principal import Principal
 
-PUBLIC = frozenset({"health.healthz", "health.readyz", "pages.home", "pages.sign_in", "static", "bootstrap.static"})
+PUBLIC = frozenset(
+    {
+        "health.healthz",
+        "health.readyz",
+        "openapi.openapi",
+        "openapi.docs",
+        "pages.home",
+        "pages.sign_in",
+        "static",
+        "bootstrap.static",
+    }
+)
 CSRF_HEADER = "X-CSRF-Token"
 
 View = TypeVar("View", bound=Callable[..., Any])

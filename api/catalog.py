@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from api import wire
+from api.openapi.described import described
 from api.services import services
 from common import contract
 from common.inventory import Gpu, Host
@@ -21,6 +22,7 @@ FRAMEWORKS = (("torch", "PyTorch"), ("tensorflow", "TensorFlow"), ("jax", "JAX")
 
 
 @blueprint.get("/catalog")
+@described("Catalog")
 def catalog() -> Response:
     """What can be chosen now: systems, languages, frameworks, GPUs, the largest request, and the defaults."""
     return jsonify(offered(services().ledger.hosts()))

@@ -13,6 +13,7 @@ from flask import Blueprint, Response, jsonify
 from api import bodies, remote, streams, wire
 from api.auth import owned
 from api.idempotency import idempotent
+from api.openapi.described import AFTER, LAST_EVENT_ID, described
 from api.services import services
 from common import channel
 from common.channel import ClientEnd, Input, Output
@@ -28,6 +29,7 @@ MAX_SEQ = 2**53
 
 @blueprint.post("/environments/<env_id>/exec")
 @idempotent()
+@described("Channel", 201, body="Command", headers=("Location",), refuses=(409,))
 def begin(env_id: str) -> Response:
     """Run a command inside a running environment."""
     found, command = owned(env_id), _command(bodies.json_object())
@@ -38,6 +40,7 @@ def begin(env_id: str) -> Response:
 
 
 @blueprint.get("/channels/<channel_id>/output")
+@described("Text", answer_types=("text/event-stream",), parameters=(AFTER, LAST_EVENT_ID), refuses=(410,))
 def output(channel_id: str) -> Response:
     """What the command writes, live: {"kind": "out", "data": base64} and at last exit or error."""
     end, after = _end(channel_id), streams.resume_after()
@@ -45,6 +48,7 @@ def output(channel_id: str) -> Response:
 
 
 @blueprint.post("/channels/<channel_id>/input")
+@described(None, 204, body="Input", refuses=(410,))
 def give(channel_id: str) -> Response:
     """One thing for the command, with a number `seq` that rises: what was sent twice counts once."""
     end, body = _end(channel_id), bodies.json_object()
@@ -53,6 +57,7 @@ def give(channel_id: str) -> Response:
 
 
 @blueprint.delete("/channels/<channel_id>")
+@described(None, 204, refuses=(410,))
 def hang_up(channel_id: str) -> Response:
     """End the command."""
     _end(channel_id).close()

@@ -10,6 +10,8 @@ from flask import Blueprint, Response, jsonify
 
 from api import bodies, named_contracts, remote, wire
 from api.auth import owned, principal
+from api.openapi.components import CONTRACT_EXAMPLE
+from api.openapi.described import CONTRACT_TYPES, PREFER, described, flag
 from api.services import services
 from api.verdicts import missing_image, verdict
 from common import ids
@@ -25,6 +27,14 @@ MAX_ANSWER_BYTES = 256 * 1024
 
 
 @blueprint.post("/environments/check")
+@described(
+    "Check",
+    body="Submitted",
+    body_types=CONTRACT_TYPES,
+    parameters=(flag("libraries", "whether a host resolves them"), PREFER),
+    refuses=(415,),
+    example=CONTRACT_EXAMPLE,
+)
 def check() -> Response:
     """What would become of a contract. With `libraries` a host resolves them, for as long as `Prefer: wait` says."""
     contract = named_contracts.submitted()
@@ -41,6 +51,7 @@ def check() -> Response:
 
 
 @blueprint.get("/environments/<env_id>/explain")
+@described("Explanation")
 def explain(env_id: str) -> Response:
     """Why an environment waits and until when, host by host."""
     environment = owned(env_id)

@@ -10,6 +10,17 @@ from flask import Blueprint, Response, jsonify, request
 
 from api import auditing, bodies, conditions, named_contracts, paging, wire
 from api.auth import owned, principal
+from api.openapi.components import CONTRACT_EXAMPLE
+from api.openapi.described import (
+    CONTRACT_TYPES,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    PAGED,
+    PREFER,
+    described,
+    parameter,
+)
 from api.problems import Refused
 from api.services import services
 from common import ids, units
@@ -25,12 +36,30 @@ LOOK_AGAIN_SECONDS = 5.0  # a place in the queue changes without an event
 
 
 @blueprint.post("/environments")
+@described(
+    "Environment",
+    202,
+    body="Submitted",
+    body_types=CONTRACT_TYPES,
+    parameters=(IDEMPOTENCY_KEY,),
+    headers=("ETag", "Location"),
+    refuses=(409, 415),
+    example=CONTRACT_EXAMPLE,
+)
 def submit() -> Response:
     """Accept a contract."""
     return _answer(accept(named_contracts.submitted(), bodies.idempotency_key()), 202)
 
 
 @blueprint.get("/environments")
+@described(
+    "Environments",
+    parameters=(
+        parameter("state", "only these, between commas"),
+        parameter("owner", "only this user's; another's for admins"),
+        *PAGED,
+    ),
+)
 def page() -> Response:
     """A page of one's own environments, newest first; admins see everyone's."""
     found, following = services().ledger.environments(_owner(), _states(), paging.limit(), paging.after(ids.PATTERN))
@@ -38,6 +67,12 @@ def page() -> Response:
 
 
 @blueprint.get("/environments/<env_id>")
+@described(
+    "Environment",
+    parameters=(PREFER, IF_NONE_MATCH),
+    headers=("ETag", "Preference-Applied"),
+    also={304: "it did not change"},
+)
 def look(env_id: str) -> Response:
     """One environment; with `Prefer: wait=N` after a change or N seconds."""
     found = owned(env_id)
@@ -52,18 +87,21 @@ def look(env_id: str) -> Response:
 
 
 @blueprint.delete("/environments/<env_id>")
+@described("Environment", 202, parameters=(IF_MATCH,), headers=("ETag", "Location"), refuses=(409, 412))
 def delete(env_id: str) -> Response:
     """Remove it and all of its storage."""
     return _answer(services().ledger.delete(_as_seen(env_id).id), 202)
 
 
 @blueprint.post("/environments/<env_id>/stop")
+@described("Environment", 202, parameters=(IF_MATCH,), headers=("ETag", "Location"), refuses=(409, 412))
 def stop(env_id: str) -> Response:
     """End the container and keep the storage."""
     return _answer(services().ledger.stop(_as_seen(env_id).id), 202)
 
 
 @blueprint.post("/environments/<env_id>/start")
+@described("Environment", 202, parameters=(IF_MATCH,), headers=("ETag", "Location"), refuses=(409, 412))
 def start(env_id: str) -> Response:
     """Start what was stopped, with its storage."""
     return _answer(services().ledger.start(_as_seen(env_id).id), 202)

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify
 
 from api import bodies, streams, wire
 from api.auth import owned
+from api.openapi.described import AFTER, JSON, LAST_EVENT_ID, described, parameter
 from api.services import Services, services
 from common.environment import Event
 from common.errors import NotFound, RedisUnavailable
@@ -20,6 +21,16 @@ PAGE_LIMIT = 1000
 
 
 @blueprint.get("/environments/<env_id>/events")
+@described(
+    "Events",
+    answer_types=(JSON, "text/event-stream"),
+    parameters=(
+        AFTER,
+        LAST_EVENT_ID,
+        parameter("limit", "how many at most", type="integer", minimum=1, maximum=1000, default=1000),
+    ),
+    also={204: "nothing will follow"},
+)
 def events(env_id: str) -> Response:
     """The events after `after` (or Last-Event-ID): JSON, or live by server-sent events."""
     found, after = owned(env_id), streams.resume_after()

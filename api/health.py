@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
+from api.openapi.described import described
 from api.problems import problem
 from api.services import services
 from common.errors import RedisUnavailable
@@ -12,12 +13,14 @@ blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/healthz")
+@described("Health")
 def healthz() -> Response:
     """200 as long as the process answers."""
     return jsonify({"status": "ok"})
 
 
 @blueprint.get("/readyz")
+@described("Ready")
 def readyz() -> Response:
     """200 where Redis can serve and a worker is alive, else 503 with what is missing."""
     ledger = services().ledger

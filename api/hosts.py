@@ -6,6 +6,7 @@ from flask import Blueprint, Response, jsonify
 
 from api import auditing, auth, bodies, conditions, wire
 from api.auth import principal
+from api.openapi.described import IF_NONE_MATCH, described, flag
 from api.services import services
 from common.errors import NotFound
 from common.inventory import Host
@@ -15,12 +16,14 @@ blueprint = Blueprint("hosts", __name__)
 
 
 @blueprint.get("/hosts")
+@described("Hosts")
 def hosts() -> Response:
     """Every host that ever registered."""
     return jsonify({"hosts": [wire.host(host, principal()) for host in services().ledger.hosts()]})
 
 
 @blueprint.get("/hosts/<name>")
+@described("Host", parameters=(IF_NONE_MATCH,), headers=("ETag",), also={304: "it did not change"})
 def host(name: str) -> Response:
     """One host."""
     return conditions.answer(wire.host(_found(name), principal()))
@@ -28,6 +31,7 @@ def host(name: str) -> Response:
 
 @blueprint.post("/hosts/<name>/drain")
 @auth.admin
+@described("Host", headers=("ETag",))
 def drain(name: str) -> Response:
     """Let it take nothing new; what runs there goes on."""
     return _drained(name, True)
@@ -35,6 +39,7 @@ def drain(name: str) -> Response:
 
 @blueprint.post("/hosts/<name>/undrain")
 @auth.admin
+@described("Host", headers=("ETag",))
 def undrain(name: str) -> Response:
     """Let it take environments again."""
     return _drained(name, False)
@@ -42,6 +47,7 @@ def undrain(name: str) -> Response:
 
 @blueprint.delete("/hosts/<name>")
 @auth.admin
+@described(None, 204, parameters=(flag("force", "what it holds fails as lost with it"),), refuses=(409,))
 def forget(name: str) -> Response:
     """Forget a lost host that holds nothing; with `?force=1` what it holds fails as lost with it."""
     auditing.note(force=bodies.flag("force"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from api.auth import owned
+from api.openapi.described import described
 from api.problems import Refused
 from api.services import services
 from common.locks import Locks
@@ -13,6 +14,7 @@ blueprint = Blueprint("locks", __name__)
 
 
 @blueprint.get("/environments/<env_id>/lock")
+@described("Text", answer_types=("text/plain",), refuses=(409,))
 def lock(env_id: str) -> Response:
     """The lock as text; as `language.lock` of a contract it makes the same layer again."""
     found, parts = owned(env_id), services()

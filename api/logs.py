@@ -9,6 +9,7 @@ from flask import Blueprint, Response, request
 
 from api import bodies, remote, streams
 from api.auth import owned
+from api.openapi.described import AFTER, described, flag, parameter
 from api.problems import Refused
 from api.services import Services, services
 from common.buildlog import Line
@@ -29,6 +30,19 @@ _PLAIN = "text/plain; charset=utf-8"
 
 
 @blueprint.get("/environments/<env_id>/logs")
+@described(
+    "Text",
+    answer_types=("text/plain",),
+    parameters=(
+        parameter("source", "which log", type="string", enum=["build", "container"], default="build"),
+        flag("follow", "go on as lines come"),
+        AFTER,
+        parameter(
+            "tail", "the last lines of a container", type="integer", minimum=1, maximum=100_000, default=TAIL_LINES
+        ),
+    ),
+    refuses=(409,),
+)
 def logs(env_id: str) -> Response:
     """`source=build` (after `after`) or `container` (the last `tail` lines), with `follow` as it comes."""
     found, source = owned(env_id), request.args.get("source", "build")

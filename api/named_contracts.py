@@ -9,6 +9,8 @@ from marshmallow import ValidationError, fields
 
 from api import auditing, bodies, conditions, paging, wire
 from api.auth import principal
+from api.openapi.components import CONTRACT_EXAMPLE, ref
+from api.openapi.described import IF_MATCH, IF_NONE_MATCH, PAGED, described
 from api.problems import Refused
 from api.services import services
 from common import contract
@@ -53,7 +55,9 @@ class Content(Strict):
     title = Word("for people; by default the name", longest=LONGEST_TITLE, load_default="")
     description = Word("what it is for", longest=LONGEST_DESCRIPTION, load_default="")
     public = Truth("whether everyone may use it", load_default=False)
-    contract = _Document(required=True, metadata={"description": "a contract that may leave out anything"})
+    contract = _Document(
+        required=True, metadata={"description": "it may leave out anything", "schema": ref("Contract")}
+    )
 
 
 class NewTemplate(Content):
@@ -63,6 +67,7 @@ class NewTemplate(Content):
 
 
 @blueprint.get("/templates")
+@described("Templates", parameters=(*PAGED, IF_NONE_MATCH), headers=("ETag",), also={304: "it did not change"})
 def templates() -> Response:
     """A page of those that the caller may use, by name."""
     most = paging.limit()
@@ -72,6 +77,14 @@ def templates() -> Response:
 
 
 @blueprint.post("/templates")
+@described(
+    "Template",
+    201,
+    body=NewTemplate,
+    headers=("ETag", "Location"),
+    refuses=(409,),
+    example={"name": "vision", "title": "Vision", "contract": CONTRACT_EXAMPLE},
+)
 def create() -> Response:
     """Add a template."""
     wanted = bodies.load(NewTemplate)
@@ -83,12 +96,14 @@ def create() -> Response:
 
 
 @blueprint.get("/templates/<name>")
+@described("Template", parameters=(IF_NONE_MATCH,), headers=("ETag",), also={304: "it did not change"})
 def template(name: str) -> Response:
     """One template."""
     return conditions.answer(wired(usable(name)))
 
 
 @blueprint.put("/templates/<name>")
+@described("Template", body=Content, parameters=(IF_MATCH,), headers=("ETag",), refuses=(412,))
 def change(name: str) -> Response:
     """Replace its content; with `If-Match` only the version that the caller has seen."""
     usable(name)
@@ -104,6 +119,7 @@ def change(name: str) -> Response:
 
 
 @blueprint.delete("/templates/<name>")
+@described(None, 204, parameters=(IF_MATCH,), refuses=(412,))
 def delete(name: str) -> Response:
     """Delete it. Environments that were made of it stay as they are."""
     found = usable(name)

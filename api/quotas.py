@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from api import auditing, auth, bodies, conditions
+from api.openapi.described import IF_MATCH, IF_NONE_MATCH, described
 from api.services import services
 from api.users import visible
 from common.fields import Strict
@@ -33,6 +34,7 @@ class NewQuota(Strict):
 
 
 @blueprint.get("/users/<name>/quota")
+@described("UserQuota", parameters=(IF_NONE_MATCH,), headers=("ETag",), also={304: "it did not change"})
 def of_user(name: str) -> Response:
     """A user's limits, and what of them is used."""
     return conditions.answer(_wired(visible(name).name))
@@ -40,6 +42,7 @@ def of_user(name: str) -> Response:
 
 @blueprint.put("/users/<name>/quota")
 @auth.admin
+@described("UserQuota", body=NewQuota, parameters=(IF_MATCH,), headers=("ETag",), refuses=(412,))
 def give(name: str) -> Response:
     """Give a user limits of their own."""
     return _set(visible(name).name, Quota(**bodies.load(NewQuota)))
@@ -47,12 +50,14 @@ def give(name: str) -> Response:
 
 @blueprint.delete("/users/<name>/quota")
 @auth.admin
+@described("UserQuota", parameters=(IF_MATCH,), headers=("ETag",), refuses=(412,))
 def take(name: str) -> Response:
     """Let the default hold for a user again."""
     return _set(visible(name).name, None)
 
 
 @blueprint.get("/quota")
+@described("Quota", parameters=(IF_NONE_MATCH,), headers=("ETag",), also={304: "it did not change"})
 def default() -> Response:
     """The limits of everyone without some of their own."""
     return conditions.answer(_wired(EVERYONE))
@@ -60,6 +65,7 @@ def default() -> Response:
 
 @blueprint.put("/quota")
 @auth.admin
+@described("Quota", body=NewQuota, parameters=(IF_MATCH,), headers=("ETag",), refuses=(412,))
 def give_default() -> Response:
     """Set the default."""
     return _set(EVERYONE, Quota(**bodies.load(NewQuota)))
@@ -67,6 +73,7 @@ def give_default() -> Response:
 
 @blueprint.delete("/quota")
 @auth.admin
+@described("Quota", parameters=(IF_MATCH,), headers=("ETag",), refuses=(412,))
 def take_default() -> Response:
     """Have no default: who has no limits of their own has none."""
     return _set(EVERYONE, None)

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify
 
 from api import bodies, streams, wire
 from api.auth import owned
+from api.openapi.described import AFTER, LAST_EVENT_ID, described, parameter
 from api.services import services
 from common.contract import Resources
 from common.states import State
@@ -19,6 +20,14 @@ blueprint = Blueprint("stats", __name__)
 
 
 @blueprint.get("/environments/<env_id>/stats")
+@described(
+    "Stats",
+    parameters=(
+        AFTER,
+        LAST_EVENT_ID,
+        parameter("limit", "how many at most", type="integer", minimum=1, maximum=MAX_SAMPLES, default=MAX_SAMPLES),
+    ),
+)
 def stats(env_id: str) -> Response:
     """`now` (null where it does not run), and the newest `limit` samples after `after`, oldest first."""
     found = owned(env_id)

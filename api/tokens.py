@@ -11,6 +11,7 @@ from flask import Blueprint, Response, request
 from api import auditing, bodies, conditions, wire
 from api.auth import principal
 from api.idempotency import idempotent
+from api.openapi.described import IDEMPOTENCY_KEY, IF_NONE_MATCH, described, parameter
 from api.problems import Refused
 from api.services import services
 from common import ids, units
@@ -65,6 +66,12 @@ class Rotation(Strict):
 
 
 @blueprint.get("/tokens")
+@described(
+    "Tokens",
+    parameters=(parameter("user", "another's, for admins"), IF_NONE_MATCH),
+    headers=("ETag",),
+    also={304: "it did not change"},
+)
 def tokens() -> Response:
     """One's tokens, oldest first; admins see another's by `?user=`."""
     return conditions.answer({"tokens": [wired(token) for token in services().accounts.tokens(_whose())]})
@@ -72,6 +79,9 @@ def tokens() -> Response:
 
 @blueprint.post("/tokens")
 @idempotent(secret=True)
+@described(
+    "NewTokenOnce", 201, body=NewToken, parameters=(IDEMPOTENCY_KEY,), headers=("ETag", "Location"), refuses=(409,)
+)
 def create() -> Response:
     """A new token. This answer is the only one that has it whole."""
     wanted, caller = bodies.load(NewToken), principal()
@@ -89,12 +99,14 @@ def create() -> Response:
 
 
 @blueprint.get("/tokens/<token_id>")
+@described("Token", parameters=(IF_NONE_MATCH,), headers=("ETag",), also={304: "it did not change"})
 def token(token_id: str) -> Response:
     """One token, without its secret."""
     return conditions.answer(wired(_found(token_id)))
 
 
 @blueprint.delete("/tokens/<token_id>")
+@described(None, 204)
 def revoke(token_id: str) -> Response:
     """End a token at once."""
     found = _found(token_id)
@@ -105,6 +117,15 @@ def revoke(token_id: str) -> Response:
 
 @blueprint.post("/tokens/<token_id>/rotate")
 @idempotent(secret=True)
+@described(
+    "NewTokenOnce",
+    201,
+    body=Rotation,
+    body_required=False,
+    parameters=(IDEMPOTENCY_KEY,),
+    headers=("ETag", "Location"),
+    refuses=(409,),
+)
 def rotate(token_id: str) -> Response:
     """A new token in the place of this one, which works until the overlap is over."""
     found = _found(token_id)

@@ -9,6 +9,7 @@ from flask import Blueprint, Response
 from api import auditing, auth, bodies, conditions, paging, session, wire
 from api.auth import principal
 from api.idempotency import idempotent
+from api.openapi.described import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PAGED, described
 from api.problems import Refused
 from api.services import services
 from common import passwords
@@ -51,6 +52,7 @@ class NewPassword(Strict):
 
 @blueprint.get("/users")
 @auth.admin
+@described("Users", parameters=(*PAGED, IF_NONE_MATCH), headers=("ETag",), also={304: "it did not change"})
 def users() -> Response:
     """A page of the accounts, by name."""
     most = paging.limit()
@@ -62,6 +64,7 @@ def users() -> Response:
 @blueprint.post("/users")
 @auth.admin
 @idempotent()
+@described("User", 201, body=NewUser, parameters=(IDEMPOTENCY_KEY,), headers=("ETag", "Location"), refuses=(409,))
 def create() -> Response:
     """Add an account."""
     wanted, accounts = bodies.load(NewUser), services().accounts
@@ -77,6 +80,7 @@ def create() -> Response:
 
 
 @blueprint.get("/users/<name>")
+@described("User", parameters=(IF_NONE_MATCH,), headers=("ETag",), also={304: "it did not change"})
 def user(name: str) -> Response:
     """An account; `me` is one's own."""
     return conditions.answer(wired(visible(name)))
@@ -84,6 +88,7 @@ def user(name: str) -> Response:
 
 @blueprint.patch("/users/<name>")
 @auth.admin
+@described("User", body=UserChange, parameters=(IF_MATCH,), headers=("ETag",), refuses=(409, 412))
 def change(name: str) -> Response:
     """Change the role, disable or enable."""
     found, wanted, accounts = visible(name), bodies.load(UserChange), services().accounts
@@ -99,6 +104,7 @@ def change(name: str) -> Response:
 
 
 @blueprint.put("/users/<name>/password")
+@described(None, 204, body=NewPassword)
 def set_password(name: str) -> Response:
     """Set a password: one's own with the present one, admins anybody's. It ends all sessions but the caller's."""
     found, wanted = visible(name), bodies.load(NewPassword)

@@ -37,7 +37,8 @@ def filled(rule: str, env_id: str) -> str:
 
 
 def test_only_these_are_public(app: Flask) -> None:
-    assert {"health.healthz", "health.readyz", "pages.home", "pages.sign_in", "static", "bootstrap.static"} == PUBLIC
+    pages = {"pages.home", "pages.sign_in", "static", "bootstrap.static"}
+    assert {"health.healthz", "health.readyz", "openapi.openapi", "openapi.docs", *pages} == PUBLIC
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer x", "Basic YTpi", "bearer dc_u_x_y", "Bearer \xff"])

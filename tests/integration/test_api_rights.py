@@ -31,6 +31,8 @@ ALL, OWN = "all", "own"
 V1 = "/api/v1"
 TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", "/"): (PUBLIC, ALL),
+    ("GET", "/docs"): (PUBLIC, ALL),
+    ("GET", f"{V1}/openapi.json"): (PUBLIC, ALL),
     ("GET", "/healthz"): (PUBLIC, ALL),
     ("GET", "/readyz"): (PUBLIC, ALL),
     ("GET", "/static/<path:filename>"): (PUBLIC, ALL),
@@ -42,6 +44,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("POST", "/environments/<env_id>/delete"): (SUBMIT, OWN),
     ("POST", "/environments/<env_id>/start"): (SUBMIT, OWN),
     ("POST", "/environments/<env_id>/stop"): (SUBMIT, OWN),
+    ("GET", "/environments/<env_id>/shell"): (READ, OWN),
     ("GET", "/hosts"): (READ, ALL),
     ("GET", "/new"): (READ, ALL),
     ("POST", "/new"): (SUBMIT, ALL),
