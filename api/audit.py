@@ -13,7 +13,7 @@ from api.services import services
 
 blueprint = Blueprint("audit", __name__)
 
-_PLACE = re.compile(r"[0-9]{1,15}-[0-9]{1,10}", re.ASCII)
+PLACE = re.compile(r"[0-9]{1,15}-[0-9]{1,10}", re.ASCII)
 
 
 @blueprint.get("/audit")
@@ -29,6 +29,6 @@ _PLACE = re.compile(r"[0-9]{1,15}-[0-9]{1,10}", re.ASCII)
 def audit() -> Response:
     """A page of it, newest first; `?user=` and `?action=` choose. A page may be short and still have a next."""
     entries, following = services().audit.page(
-        paging.after(_PLACE), paging.limit(), request.args.get("user", ""), request.args.get("action", "")
+        paging.after(PLACE), paging.limit(), request.args.get("user", ""), request.args.get("action", "")
     )
     return jsonify({"entries": [asdict(entry) for entry in entries], "next": paging.cursor(following)})

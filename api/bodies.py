@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, cast
 
-from flask import request
+from flask import g, request
 from marshmallow import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -45,7 +45,9 @@ def _named(name: object, template: Callable[[str], dict[str, Any]]) -> dict[str,
 
 
 def json_object() -> dict[str, Any]:
-    """The JSON object in the body. Raises ContractError, Refused."""
+    """The JSON object in the body, or what a page says instead. Raises ContractError, Refused."""
+    if "said_instead" in g:
+        return cast(dict[str, Any], g.said_instead)
     body = documents.load(_read(), "json")
     if not isinstance(body, dict):
         raise ContractError([Problem("", "must be an object.")])
@@ -58,6 +60,11 @@ def load(schema: type[Strict]) -> dict[str, Any]:
         return cast(dict[str, Any], schema().load(json_object()))
     except ValidationError as error:
         raise ContractError(sorted(problems(error.messages), key=lambda p: p.path)) from None
+
+
+def instead(document: dict[str, Any]) -> None:
+    """Let `json_object` give this: what a page's form means, so that a page does what the API does."""
+    g.said_instead = document
 
 
 def idempotency_key() -> str:

@@ -71,7 +71,7 @@ class NewTemplate(Content):
 def templates() -> Response:
     """A page of those that the caller may use, by name."""
     most = paging.limit()
-    found = services().templates.page(_may_see, paging.after(NAME), most + 1)
+    found = services().templates.page(may_see, paging.after(NAME), most + 1)
     following = found[most - 1].name if len(found) > most else ""
     return conditions.answer({"templates": [wired(one) for one in found[:most]], "next": paging.cursor(following)})
 
@@ -137,7 +137,7 @@ def submitted() -> Contract:
 def usable(name: str) -> Template:
     """The template, where the caller may use it. Raises NotFound: somebody else's private one does not exist."""
     found = services().templates.get(name)
-    if not _may_see(found):
+    if not may_see(found):
         raise NotFound(f"There is no template {name[:63]}.")
     return found
 
@@ -161,7 +161,8 @@ def _made(name: str, owner: str, wanted: dict[str, Any]) -> Template:
     return Template(name, wanted["title"] or name, wanted["description"], owner, wanted["public"], wanted["contract"])
 
 
-def _may_see(found: Template) -> bool:
+def may_see(found: Template) -> bool:
+    """Whether the caller may use it."""
     return found.public or found.owner == principal().user or principal().admin
 
 

@@ -9,16 +9,38 @@ from __future__ import annotations
 from flask import Flask
 from flask_bootstrap import Bootstrap5
 
-from api.pages import assets, environment, environments, failures, hosts, new, sessions, shell, words
+from api.pages import (
+    assets,
+    audit,
+    environment,
+    environments,
+    failures,
+    hosts,
+    new,
+    people,
+    queue,
+    sessions,
+    shell,
+    tokens,
+    words,
+)
 from api.pages.blueprint import blueprint
 
-__all__ = ["environment", "environments", "hosts", "new", "register", "sessions", "shell"]
+__all__ = [
+    "audit", "environment", "environments", "hosts", "new", "people", "queue", "register", "sessions",
+    "shell", "tokens",
+]  # fmt: skip
 
 # endpoint, name, for admins only
 NAVIGATION = (
     ("pages.home", "Environments", False),
     ("pages.new", "New", False),
     ("pages.hosts", "Hosts", False),
+    ("pages.queue", "Queue", True),
+    ("pages.people", "People", True),
+    ("pages.audit", "Audit", True),
+    ("pages.flower", "Flower", True),
+    ("pages.account", "Account", False),
 )
 
 

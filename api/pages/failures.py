@@ -50,7 +50,10 @@ def _nothing(error: HTTPException) -> Response:
 def _show(answer: Response) -> Response:
     body = answer.get_json(force=True)
     title = TITLES.get(answer.status_code, "Something in DCloud broke")
-    return page("failure.html", answer.status_code, title=title, detail=body["detail"], number=g.get("request_id", ""))
+    return page(
+        "failure.html", answer.status_code, title=title, detail=body["detail"], errors=body.get("errors", []),
+        number=g.get("request_id", ""),
+    )  # fmt: skip
 
 
 def _sign_in() -> Response:

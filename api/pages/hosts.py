@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flask import Response
+from flask import Response, url_for
 
+from api import auth
+from api import hosts as host_calls
 from api.auth import principal
-from api.pages.blueprint import blueprint, page
+from api.pages.blueprint import blueprint, page, see
 from api.pages.words import colour
 from api.services import services
 from common import units
@@ -66,6 +68,37 @@ def hosts() -> Response:
     known = services().ledger.several([env_id for host in found for env_id in host.environments])
     pictures = [picture(host, [known[i] for i in host.environments if i in known], principal()) for host in found]
     return page("hosts.html", pictures=pictures, totals=_totals(found))
+
+
+@blueprint.post("/hosts/<name>/drain")
+@auth.admin
+def drain(name: str) -> Response:
+    """Let it take nothing new."""
+    host_calls.drain(name)
+    return see(url_for("pages.hosts"))
+
+
+@blueprint.post("/hosts/<name>/undrain")
+@auth.admin
+def undrain(name: str) -> Response:
+    """Let it take environments again."""
+    host_calls.undrain(name)
+    return see(url_for("pages.hosts"))
+
+
+@blueprint.post("/hosts/<name>/forget")
+@auth.admin
+def forget(name: str) -> Response:
+    """Forget one that is gone and holds nothing."""
+    host_calls.forget(name)
+    return see(url_for("pages.hosts"))
+
+
+@blueprint.get("/flower")
+@auth.admin
+def flower() -> Response:
+    """To Flower, which shows environments as tasks; admins come from here, where they have signed in."""
+    return see(f"http://{services().settings.flower_bind}/")
 
 
 def picture(host: Host, holders: Sequence[Environment], viewer: Principal) -> Picture:

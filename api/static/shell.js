@@ -41,7 +41,7 @@ async function begin() {
   view.soon();
   let answer;
   try {
-    answer = await post(`${API}/environments/${area.dataset.env}/exec`, { command: ["bash", "-l"], tty: true, rows, cols });
+    answer = await post(`${API}/environments/${area.dataset.env}/exec`, { command: ["bash"], tty: true, rows, cols });
   } catch {
     return tell("The server cannot be reached.", true);
   }

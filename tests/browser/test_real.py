@@ -1,0 +1,109 @@
+"""All of it for real: form, bar, a shell in a container, stop, start, delete; failures, and a host that dies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from seen import photograph, sign_in
+from stack import Worker
+
+MAKING_MS = 120_000  # where the base image is not there yet it is made first
+
+
+@pytest.fixture
+def worker(server: Any, redis_url: str, tmp_path: Path) -> Iterator[Worker]:
+    found = Worker(redis_url, tmp_path / "worker.log")
+    yield found
+    found.end()
+
+
+def submit(page: Page, name: str, *libraries: str) -> None:
+    page.get_by_role("link", name="New environment").click()
+    expect(page.locator(".chipbox")).to_be_visible()
+    page.get_by_label("Name", exact=True).fill(name)
+    for library in libraries:
+        page.get_by_label("Libraries").fill(library)
+        page.get_by_label("Libraries").press("Enter")
+    for field, value in (("cpu", "0.5"), ("ram", "0.25"), ("storage", "0.25")):
+        page.locator(f"#{field}").fill(value)
+    expect(page.locator("#outlook")).to_contain_text("Starts now on browser-", timeout=MAKING_MS)
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+
+
+def say(page: Page, line: str) -> None:
+    page.keyboard.type(line)
+    page.keyboard.press("Enter")
+
+
+def test_from_sign_in_to_a_shell_and_back(page: Page, server: Any, token_of: Any, worker: Worker) -> None:
+    sign_in(page, server.url, token_of("ada"))
+    expect(page.get_by_text("There is none yet")).to_be_visible()
+    until_joined(page, server)
+    submit(page, "numbers", "numpy")
+    bar = page.get_by_role("progressbar")
+    seen: set[str] = set()
+    for _ in range(int(MAKING_MS / 100)):
+        seen.add(bar.get_attribute("value") or "")
+        if "100" in seen:
+            break
+        page.wait_for_timeout(100)
+    expect(page.get_by_text("It runs on browser-")).to_be_visible()
+    assert len(seen) > 2, seen
+
+    page.get_by_role("link", name="Open a shell").click()
+    shell = page.get_by_label("What the shell writes")
+    expect(shell).to_contain_text("$")
+    say(page, "python -c 'import numpy; print(sum(numpy.arange(7)), numpy.__name__)'")
+    expect(shell).to_contain_text("21 numpy", timeout=30_000)
+    say(page, "echo kept > ~/note && printf '\\033[1;32mgreen\\033[0m <b>{{7*7}}\\n'")
+    expect(shell.locator(".fg-c2.bold").last).to_have_text("green")
+    expect(shell).to_contain_text("<b>{{7*7}}")
+    photograph(page, "shell")
+    page.keyboard.press("Shift+Tab")
+    expect(page.get_by_label("Keys for the shell")).not_to_be_focused()
+    page.get_by_label("Keys for the shell").focus()
+    say(page, "exit 3")
+    expect(page.get_by_text("The shell ended with 3.")).to_be_visible()
+
+    page.get_by_role("link", name="numbers").click()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("its files are kept")).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("It runs on browser-")).to_be_visible(timeout=30_000)
+    page.get_by_role("link", name="Open a shell").click()
+    expect(shell).to_contain_text("$")
+    say(page, "cat ~/note")
+    expect(shell).to_contain_text("kept")
+    page.get_by_role("link", name="numbers").click()
+    page.get_by_role("link", name="Delete").click()
+    page.get_by_role("button", name="Delete it and its files").click()
+    expect(page.get_by_text("There is none yet")).to_be_visible(timeout=30_000)
+
+
+def test_failures_say_what_happened(page: Page, server: Any, token_of: Any, worker: Worker) -> None:
+    sign_in(page, server.url, token_of("ada"))
+    until_joined(page, server)
+    submit(page, "wrong", "there-is-no-such-library-at-all")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("there-is-no-such-library-at-all", timeout=MAKING_MS)
+    expect(alert).to_contain_text("What to try")
+
+    page.goto(server.url)
+    submit(page, "orphan", "idna==3.9")
+    expect(page.locator(".steps .now")).to_be_visible()
+    worker.die()
+    restarted = page.get_by_text("The worker on the host was restarted")
+    expect(restarted.or_(page.get_by_text("host stopped answering")).first).to_be_visible(timeout=60_000)
+    worker.start()
+    expect(page.get_by_text("It runs on browser-")).to_be_visible(timeout=MAKING_MS)
+
+
+def until_joined(page: Page, server: Any) -> None:
+    page.goto(f"{server.url}/hosts")
+    expect(page.get_by_text("Ready", exact=True)).to_be_visible(timeout=60_000)
+    page.goto(server.url)
