@@ -31,6 +31,7 @@ from api import (
     tokens,
     users,
 )
+from api.arrival import InTime
 from api.openapi import routes as openapi
 from common import documents, ids
 from common.settings import Settings
@@ -69,6 +70,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.config["MAX_FORM_PARTS"] = 16
     app.json.sort_keys = False  # type: ignore[attr-defined]
     parts = app.extensions["dcloud"] = services.make(settings or read_settings())
+    app.wsgi_app = InTime(app.wsgi_app)  # type: ignore[method-assign]
     if hops := parts.settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     app.before_request(_begin)

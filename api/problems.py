@@ -44,6 +44,7 @@ _TITLES = {
     404: ("not-found", "Not found"),
     405: ("method-not-allowed", "This method is not allowed here"),
     406: ("not-acceptable", "No such representation"),
+    408: ("too-slow", "The request took too long"),
     409: ("conflict", "Not possible in this state"),
     410: ("gone", "It has ended"),
     412: ("changed", "It has changed meanwhile"),

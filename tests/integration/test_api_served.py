@@ -90,6 +90,25 @@ def test_a_slow_client_holds_nobody_up(http: httpx.Client) -> None:
         assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        ("Transfer-Encoding: chunked", "zz\r\n{}\r\n"),
+        ("Content-Length: 100\r\nContent-Type: application/yaml", "env-name: la"),
+    ],
+)
+def test_a_body_that_is_not_as_announced_is_refused(http: httpx.Client, header: str, body: str) -> None:
+    with connected(http) as client:
+        client.sendall(
+            f"POST {ENVIRONMENTS} HTTP/1.1\r\nHost: x\r\nAuthorization: {http.headers['Authorization']}\r\n"
+            f"{header}\r\n\r\n{body}".encode()
+        )
+        client.shutdown(socket.SHUT_WR)
+        answer = client.recv(65536).decode()
+    assert answer.startswith("HTTP/1.1 400 ")
+    assert "is not in the form that its headers say" in answer
+
+
 @pytest.mark.parametrize("header", ["X-Long", "Authorization"])
 def test_a_header_too_long_is_refused(http: httpx.Client, header: str) -> None:
     assert http.get(ENVIRONMENTS, headers={header: "x" * 20_000}).status_code in (400, 401, 431)

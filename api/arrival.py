@@ -1,0 +1,60 @@
+"""The body of a request as it arrives: in time and in the form that its headers say, or the request is refused.
+
+Gunicorn gives a client 15 seconds for its headers but any time for a body, so that a few thousand clients who each
+send half of one would keep everybody else out.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import gevent
+
+from api.problems import Refused
+
+BODY_SECONDS = 20.0  # for all of it: at most 80 KiB
+ENDED = "The body ended early, or is not in the form that its headers say."
+
+
+class InTime:
+    """WSGI middleware that puts a clock beside each body."""
+
+    def __init__(self, wsgi_app: Any):
+        self._app = wsgi_app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if "gunicorn.socket" in environ:  # else it is all there already
+            environ["wsgi.input"] = Arriving(environ["wsgi.input"], int(environ.get("CONTENT_LENGTH") or 0))
+        return self._app(environ, start_response)
+
+
+class Arriving:
+    """A body that may come late, or not as it was announced; the clock starts with the first look at it."""
+
+    def __init__(self, body: Any, length: int):
+        self._body = body
+        self._missing = length  # 0 where it comes in chunks
+        self._until: float | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, b"" at the end. Raises Refused. The framework uses nothing else of a body."""
+        data = self._in_time(size)
+        self._missing -= len(data)
+        if not data and size and self._missing > 0:  # half a contract may well be another contract
+            raise Refused(400, ENDED)
+        return data
+
+    def _in_time(self, size: int) -> bytes:
+        if self._until is None:
+            self._until = time.monotonic() + BODY_SECONDS
+        late = gevent.Timeout(max(self._until - time.monotonic(), 0.001))
+        try:
+            with late:
+                return bytes(self._body.read() if size < 0 else self._body.read(size))
+        except gevent.Timeout as timeout:
+            if timeout is not late:
+                raise
+            raise Refused(408, f"The body did not arrive within {BODY_SECONDS:.0f} seconds. Send it again.") from None
+        except Exception:  # gunicorn's own, of several kinds
+            raise Refused(400, ENDED) from None
