@@ -21,6 +21,7 @@ from api import (
     health,
     hosts,
     locks,
+    login,
     logs,
     named_contracts,
     pages,
@@ -53,6 +54,7 @@ _VERSION_1 = (
     users,
     tokens,
     quotas,
+    login,
     audit,
 )
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)

@@ -38,7 +38,7 @@ def _record(response: Response) -> Response:
     noted = g.get("audit", {"target": "", "user": "", "details": {}})
     if endpoint and endpoint not in QUIET and (caller or noted["user"] or noted["target"]):
         target = noted["target"] or "/".join(str(value) for value in (request.view_args or {}).values())
-        if _counts(endpoint, caller, target):
+        if noted["user"] or _counts(endpoint, caller, target):
             entry = Entry(
                 action=endpoint,
                 user=caller.user if caller else noted["user"],

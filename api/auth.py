@@ -22,14 +22,9 @@ from common.principal import Principal
 
 PUBLIC = frozenset(
     {
-        "health.healthz",
-        "health.readyz",
-        "openapi.openapi",
-        "openapi.docs",
-        "pages.home",
-        "pages.sign_in",
-        "static",
-        "bootstrap.static",
+        *("health.healthz", "health.readyz", "openapi.openapi", "openapi.docs", "static", "bootstrap.static"),
+        *("pages.home", "pages.sign_in", "pages.provider", "pages.back"),
+        *("login.ways", "login.by_password", "login.begin", "login.finish"),
     }
 )
 CSRF_HEADER = "X-CSRF-Token"

@@ -11,12 +11,15 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from api.feed import Feed
+from api.provider import Provider
 from common.accounts import Accounts
 from common.attempts import Attempts
 from common.audit import AuditLog
 from common.buildlog import BuildLog
+from common.identities import Identities
 from common.keys import Keys
 from common.ledger import Ledger
+from common.pending import Pending
 from common.rates import Rates
 from common.sessions import Sessions
 from common.settings import Settings
@@ -36,6 +39,10 @@ class Services:
     accounts: Accounts
     sessions: Sessions
     attempts: Attempts
+    identities: Identities
+    provider: Provider | None  # None where nobody but us signs people in
+    sign_ins: Pending  # of browsers that are at the provider
+    devices: Pending  # of commands that wait for it
     audit: AuditLog
     rates: Rates
     build_log: BuildLog
@@ -60,6 +67,10 @@ def make(settings: Settings) -> Services:
         accounts=accounts,
         sessions=Sessions(text, ledger.keys, accounts),
         attempts=Attempts(text, ledger.keys),
+        identities=Identities(text, ledger.keys, accounts),
+        provider=Provider(settings) if settings.oidc_issuer else None,
+        sign_ins=Pending(text, ledger.keys, "sign-in"),
+        devices=Pending(text, ledger.keys, "device"),
         rates=Rates(text, ledger.keys, settings.rate_limit),
         audit=AuditLog(text, ledger.keys, settings.var_dir / "log"),
         build_log=BuildLog(text, ledger.keys),

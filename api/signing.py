@@ -1,10 +1,12 @@
-"""Signing in: by a name and a password, or by an API token."""
+"""Signing in: by a name and a password, by an API token, or at an OpenID provider."""
 
 from __future__ import annotations
 
 from flask import request
 
 from api import auditing
+from api.problems import Refused
+from api.provider import Person, Provider
 from api.services import services
 from common.errors import TooMany
 from common.principal import SCOPES, Principal
@@ -25,6 +27,27 @@ def by_password(name: str, password: str) -> Principal | None:
         return None
     auditing.note(user=user.name, by="password")
     attempts.forget(name, address)
+    return Principal(user.name, user.role, frozenset(SCOPES))
+
+
+def whole(role: str) -> frozenset[str]:
+    """The scopes that make up all that an account of this role may."""
+    return frozenset(SCOPES) - (frozenset() if role == "admin" else {"admin"})
+
+
+def provider() -> Provider:
+    """The OpenID provider. Raises Refused (404) where there is none."""
+    found = services().provider
+    if found is None:
+        raise Refused(404, "No OpenID provider signs people in here. Use a password or a token.")
+    return found
+
+
+def of_person(person: Person) -> Principal:
+    """The account of somebody whom the provider knows, made at their first sign-in. Raises Refused, Unsuitable."""
+    role = provider().role(person)
+    user = services().identities.account(person.issuer, person.subject, person.name, role)
+    auditing.note(target=user.name, user=user.name, by="provider", role=role)
     return Principal(user.name, user.role, frozenset(SCOPES))
 
 

@@ -95,7 +95,7 @@ def create() -> Response:
         left = caller.expires_at - time.time()
         lifetime = min(lifetime or left, left)  # or a token could outlive itself
     text = services().accounts.create_token(whose, wanted["name"], scopes, lifetime, wanted["kind"])
-    return _shown_once(whose, text)
+    return shown_once(whose, text)
 
 
 @blueprint.get("/tokens/<token_id>")
@@ -131,7 +131,16 @@ def rotate(token_id: str) -> Response:
     found = _found(token_id)
     wanted = bodies.load(Rotation) if request.get_data() else Rotation().load({})
     _refuse_more_than_own(set(found.scopes))
-    return _shown_once(found.user, services().accounts.rotate(found.user, found.id, wanted["overlap"]))
+    return shown_once(found.user, services().accounts.rotate(found.user, found.id, wanted["overlap"]))
+
+
+def shown_once(user: str, text: str) -> Response:
+    """The answer that has a new token whole."""
+    [made] = [token for token in services().accounts.tokens(user) if token.id == id_of(text)]
+    auditing.note(made=made.id, owner=user, name=made.label, scopes=sorted(made.scopes), expires_at=made.expires_at)
+    response = conditions.answer({**wired(made), "token": text}, 201)
+    response.headers["Location"] = f"{wire.ROOT}/tokens/{made.id}"
+    return response
 
 
 def wired(token: Token) -> dict[str, Any]:
@@ -172,11 +181,3 @@ def _whose() -> str:
 def _refuse_more_than_own(scopes: set[str]) -> None:
     if lacking := scopes - principal().scopes:
         raise Refused(403, f"The caller lacks the scope {min(lacking)!r}, and so cannot give it to a token.")
-
-
-def _shown_once(user: str, text: str) -> Response:
-    [made] = [token for token in services().accounts.tokens(user) if token.id == id_of(text)]
-    auditing.note(made=made.id, owner=user, name=made.label, scopes=sorted(made.scopes), expires_at=made.expires_at)
-    response = conditions.answer({**wired(made), "token": text}, 201)
-    response.headers["Location"] = f"{wire.ROOT}/tokens/{made.id}"
-    return response

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from api import auditing, auth, bodies, conditions, paging, session, wire
+from api import auditing, auth, bodies, conditions, paging, session, signing, wire
 from api.auth import principal
 from api.idempotency import idempotent
 from api.openapi.described import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PAGED, described
@@ -17,7 +17,7 @@ from common.accounts import USER_NAME, User, user_name
 from common.errors import ContractError, NotFound, Problem, Unsuitable
 from common.fields import Strict
 from common.plain_fields import Choice, Secret, Truth, Word
-from common.principal import ROLES, SCOPES
+from common.principal import ROLES
 
 blueprint = Blueprint("users", __name__)
 
@@ -111,7 +111,7 @@ def set_password(name: str) -> Response:
     caller = principal()
     auditing.note(found.name)
     own = found.name == caller.user
-    if lacking := whole(found.role) - caller.scopes:
+    if lacking := signing.whole(found.role) - caller.scopes:
         raise Refused(403, f"A password opens all that an account may; this token lacks the scope {min(lacking)!r}.")
     if own and found.has_password:
         services().attempts.count(found.name, "password")
@@ -133,11 +133,6 @@ def visible(name: str) -> User:
     if USER_NAME.fullmatch(name) and (caller.admin or name == caller.user):
         return services().accounts.user(name)
     raise NotFound(f"There is no user {name[:32]}.")
-
-
-def whole(role: str) -> frozenset[str]:
-    """The scopes that make up all that an account of this role may."""
-    return frozenset(SCOPES) - (frozenset() if role == "admin" else {"admin"})
 
 
 def wired(user: User) -> dict[str, Any]:

@@ -82,6 +82,14 @@ class Keys:
         """Hash: a session of the pages (`common.sessions`)."""
         return f"{self.prefix}:session:{digest}"
 
+    def identity(self, digest: str) -> str:
+        """String: the account of somebody at an OpenID provider (`common.identities`)."""
+        return f"{self.prefix}:identity:{digest}"
+
+    def pending(self, kind: str, digest: str) -> str:
+        """String: what somebody has begun (`common.pending`)."""
+        return f"{self.prefix}:pending:{kind}:{digest}"
+
     def attempts(self, kind: str, who: str) -> str:
         """String: how often somebody tried to sign in (`common.attempts`)."""
         return f"{self.prefix}:attempts:{kind}:{who}"

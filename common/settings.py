@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from common.addresses import is_loopback
 from common.errors import SettingsError
 
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", re.ASCII)
@@ -51,6 +52,14 @@ class Settings:
     api_url: str = ""  # address under which clients reach the API; empty is http://{api_bind}
     rate_limit: int = 12000  # requests a minute that one user may make, counted by 10 seconds; 0 is no limit
     proxies: int = 0  # reverse proxies in front of the API whose X-Forwarded-For and -Proto are believed
+    oidc_issuer: str = ""  # OpenID provider that signs people in, as in https://id.lab.example; empty is none
+    oidc_client_id: str = ""  # what the provider calls DCloud
+    oidc_client_secret: str = ""  # its secret; empty is a public client
+    oidc_scopes: str = "openid profile email"  # what is asked of the provider; some need groups for the groups
+    oidc_name_claim: str = "preferred_username"  # claim that names the account at its first sign-in
+    oidc_groups_claim: str = "groups"  # claim with the person's groups
+    oidc_admin_groups: str = ""  # comma-separated groups whose members are admins
+    oidc_user_groups: str = ""  # comma-separated groups whose members may sign in; empty is everyone
     flower_bind: str = "127.0.0.1:5555"  # address Flower listens on
     environment_ttl_seconds: int = 604800  # how long the record of a deleted or failed environment is kept
 
@@ -73,6 +82,8 @@ class Settings:
                 f"DCLOUD_HOST_NAME is {settings.host!r}; a host name has 1 to 63 of a-z, 0-9, '.' and '-', "
                 "and begins and ends with a letter or digit."
             )
+        if settings.oidc_issuer:
+            _check_provider(settings)
         return settings
 
     @property
@@ -90,6 +101,14 @@ class Settings:
 def settings() -> Settings:
     """This process's settings, read from the environment at the first call."""
     return Settings.from_env()
+
+
+def _check_provider(settings: Settings) -> None:
+    issuer = settings.oidc_issuer
+    if not issuer.startswith("https://") and not (issuer.startswith("http://") and is_loopback(issuer)):
+        raise SettingsError(f"DCLOUD_OIDC_ISSUER is {issuer!r}; it begins with https://, for what it says is believed.")
+    if not settings.oidc_client_id:
+        raise SettingsError("DCLOUD_OIDC_CLIENT_ID is not set; it is what the provider calls DCloud.")
 
 
 def _parse(name: str, text: str, kind: str) -> object:

@@ -272,6 +272,12 @@ SCHEMAS: dict[str, Json] = {
     "Token": thing(**_TOKEN),
     "NewTokenOnce": thing(**_TOKEN, token={**TEXT, "description": "no other answer has it"}),
     "Tokens": thing(tokens=listed(ref("Token"))),
+    "WaysIn": thing(password=TRUTH, device=TRUTH),
+    "DeviceCode": thing(
+        device={**TEXT, "description": "what `POST /login/device/token` takes"}, interval={"type": "number"},
+        user_code=TEXT, verification_uri=TEXT, verification_uri_complete={"type": ["string", "null"]},
+        expires_in={"type": "number", "description": "seconds"},
+    ),
     "Quota": thing(limits=LIMITS, default=TRUTH),
     "UserQuota": thing(user=TEXT, limits=LIMITS, default=TRUTH, used=LIMITS),
     "Template": TEMPLATE,

@@ -18,6 +18,7 @@ from api.pages import (
     hosts,
     new,
     people,
+    provider,
     queue,
     sessions,
     shell,
@@ -27,8 +28,8 @@ from api.pages import (
 from api.pages.blueprint import blueprint
 
 __all__ = [
-    "audit", "environment", "environments", "hosts", "new", "people", "queue", "register", "sessions",
-    "shell", "tokens",
+    "audit", "environment", "environments", "hosts", "new", "people", "provider", "queue", "register",
+    "sessions", "shell", "tokens",
 ]  # fmt: skip
 
 # endpoint, name, for admins only

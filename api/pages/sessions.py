@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Response, request, url_for
@@ -10,29 +11,28 @@ from api import session, signing
 from api.pages import environments
 from api.pages.blueprint import blueprint, page, see
 from api.problems import Refused
+from api.services import services
 
 
 @blueprint.get("/")
 def home() -> Response:
     """One's environments, or the way in."""
-    following = _following(request.args.get("next", ""))
+    onward = following(request.args.get("next", ""))
     caller = session.current()
     if caller is None:
-        return page("sign_in.html", following=following, ended="next" in request.args)
-    return see(following) if following else environments.listed(caller)
+        return _way_in(onward, ended="next" in request.args)
+    return see(onward) if onward else environments.listed(caller)
 
 
 @blueprint.post("/sign-in")
 def sign_in() -> Response:
     """Exchange a password or a token for a session."""
     _refuse_other_sites()
-    following = _following(request.form.get("next", ""))
+    onward = following(request.form.get("next", ""))
     caller, problem = signing.by_form()
     if caller is None:
-        return page(
-            "sign_in.html", 401, problem=problem, following=following, with_token=bool(request.form.get("token"))
-        )
-    response = see(following or url_for("pages.home"))
+        return _way_in(onward, 401, problem=problem, with_token=bool(request.form.get("token")))
+    response = see(onward or url_for("pages.home"))
     session.begin(response, caller)
     return response
 
@@ -45,11 +45,15 @@ def sign_out() -> Response:
     return response
 
 
-def _following(address: str) -> str:
+def following(address: str) -> str:
     """Where on this site to go on; "" for anything that is elsewhere."""
     parts = urlsplit(address)
     here = address.startswith("/") and not address.startswith(("//", "/\\")) and not parts.netloc
     return address if here and address.isprintable() and address != "/" else ""
+
+
+def _way_in(onward: str, status: int = 200, **values: Any) -> Response:
+    return page("sign_in.html", status, following=onward, provider=services().provider is not None, **values)
 
 
 def _refuse_other_sites() -> None:
