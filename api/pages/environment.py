@@ -10,6 +10,7 @@ from flask import Response
 from api import wire
 from api.auth import owned
 from api.pages.blueprint import blueprint, page
+from api.pages.charts import charts
 from api.pages.words import MOVING, PHASES
 from api.services import services
 from common.environment import Environment, Event
@@ -41,6 +42,7 @@ def environment(env_id: str) -> Response:
         steps=steps(found, events),
         timeline=timeline(events),
         log=parts.build_log.read(found.id, "0", 5000)[-LOG_LINES:],
+        charts=charts(parts.stats.read(found.id), found.contract.resources),
         contract=json.dumps(contract, indent=2, ensure_ascii=False),
         why=parts.ledger.explain(found.id) if found.state is State.QUEUED else None,
         seconds=0.7 if found.state in MOVING else 5,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, request, url_for
 
-from api import catalog, environments, named_contracts, wire
+from api import bodies, catalog, environments, named_contracts, wire
 from api.auth import owned, principal
 from api.pages.blueprint import blueprint, page, see
 from api.pages.form import ANY_GPU, LIFETIMES, Faults, Fields
@@ -16,8 +17,9 @@ from api.pages.outlook import outlook
 from api.services import services
 from common import contract, ids
 from common.contract import Contract
-from common.errors import Conflict, ContractError
+from common.errors import Conflict, ContractError, Taken
 
+MOST_TEMPLATES = 24
 SENT_ALREADY = "This form was sent once already, with other values (in another tab?). Submit again to make one more."
 
 
@@ -26,10 +28,13 @@ def new() -> Response:
     """An empty form, or with the values of an environment that there is (`again`)."""
     if not ids.PATTERN.fullmatch(request.args.get("key", "")):
         # a reload or a copy of the tab has the same key, and with it makes the same environment
-        return see(url_for("pages.new", again=request.args.get("again") or None, key=ids.new_id()))
+        again, template = (request.args.get(name) or None for name in ("again", "template"))
+        return see(url_for("pages.new", again=again, template=template, key=ids.new_id()))
     values = Fields().within(_offered()["largest"]["ever"])
     if again := request.args.get("again", ""):
         values = Fields.of(owned(again).contract)
+    elif name := request.args.get("template", ""):
+        values = Fields.of(contract.parse(named_contracts.usable(name).contract))
     return _form(values, request.args["key"])
 
 
@@ -52,6 +57,21 @@ def check() -> Response:
     return _form(Fields.sent(request.form), request.form.get("key", ""))
 
 
+@blueprint.post("/new/save")
+def save() -> Response:
+    """Keep the form as a template of one's own."""
+    values, name = Fields.sent(request.form), request.form.get("template", "").strip()
+    bodies.instead({"name": name, "contract": values.document()})
+    try:
+        named_contracts.create()
+    except ContractError as error:
+        shown = [replace(p, path=p.path.removeprefix("contract.")) for p in error.problems]
+        return _form(values, request.form.get("key", ""), Faults.of(shown), 422)
+    except Taken as error:
+        return _form(values, request.form.get("key", ""), Faults({"": [str(error)]}), 422)
+    return see(url_for("pages.new", template=name))
+
+
 @blueprint.post("/new/fill")
 def fill() -> Response:
     """The form with the values of an uploaded contract."""
@@ -70,6 +90,7 @@ def _form(values: Fields, key: str, faults: Faults | None = None, status: int = 
         systems=_systems(offered, values), pythons=_pythons(offered, values), gpus=_gpus(offered, values),
         lifetimes={**LIFETIMES, values.lifetime: LIFETIMES.get(values.lifetime, values.lifetime)},
         priorities=range(10 if principal().admin else environments.USER_PRIORITY + 1), known=KNOWN,
+        templates=services().templates.page(named_contracts.may_see, "", MOST_TEMPLATES),
         outlook=outlook(principal().user, wanted) if wanted else None,
         contract=json.dumps(wire.document(wanted) if wanted else values.document(), indent=2, ensure_ascii=False),
     )  # fmt: skip

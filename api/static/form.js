@@ -61,6 +61,11 @@ form.addEventListener("submit", () => {
   // a second press while the first is under way sends nothing new: the key makes it one environment anyway
   setTimeout(() => (form.querySelector("button[type=submit]").disabled = true));
 });
+form.elements.template.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault(); // or Enter here would submit the environment
+  event.target.nextElementSibling.click();
+});
 addEventListener("pageshow", () => (form.querySelector("button[type=submit]").disabled = false));
 
 fill.elements.file.addEventListener("change", () => fill.submit());

@@ -122,3 +122,19 @@ def test_the_same_form_in_two_tabs_makes_one_environment(form: Page) -> None:
     expect(form.get_by_role("alert")).to_contain_text("sent once already")
     form.get_by_role("button", name="Submit").click()
     expect(form.get_by_role("heading", name="another")).to_be_visible()
+
+
+def test_a_template_fills_it_and_it_becomes_one(form: Page) -> None:
+    cards = form.get_by_role("navigation", name="Templates")
+    cards.get_by_role("link").filter(has_text="PyTorch").first.click()
+    expect(form.get_by_label("Framework")).to_have_value("torch")
+    form.get_by_label("Name", exact=True).fill("lab")
+    form.locator("aside summary", has_text="The contract").click()
+    form.get_by_label("Name of the template").fill("Not a name")
+    form.get_by_role("button", name="Save as template").click()
+    expect(form.get_by_role("alert")).to_contain_text("is not the name of a template")
+    form.locator("aside summary", has_text="The contract").click()
+    form.get_by_label("Name of the template").fill("mine")
+    form.get_by_role("button", name="Save as template").click()
+    expect(cards.get_by_role("link").filter(has_text="mine")).to_have_attribute("aria-current", "true")
+    expect(form.get_by_label("Name", exact=True)).to_have_value("lab")

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from seen import give_token, photograph, sign_in
 
 from api.client import Client
+from common.stats import Use
 
 Submit = Callable[..., str]
 
@@ -95,7 +96,9 @@ def test_the_list_lives(signed_in: Page, host: Any, submit: Submit) -> None:
     expect(page.get_by_label("Password")).to_be_visible()
 
 
-def test_one_environment_from_waiting_to_running(signed_in: Page, host: Any, submit: Submit, server: Any) -> None:
+def test_one_environment_from_waiting_to_running(
+    signed_in: Page, host: Any, submit: Submit, server: Any, parts: Any
+) -> None:
     page = signed_in
     env_id = submit("vision-lab", "slow", "numpy", "torch==2.13.0")
     page.goto(f"{server.url}/environments/{env_id}")
@@ -109,10 +112,12 @@ def test_one_environment_from_waiting_to_running(signed_in: Page, host: Any, sub
     other = page.context.new_page()
     other.goto(page.url)
     expect(other.get_by_role("progressbar")).to_have_attribute("value", "60")
+    parts.stats.write({env_id: Use(730, 900_000_000, 2_000_000_000, 0, 0, 3, 0)})
     host.go_on.set()
     for each in (page, other):
         expect(each.get_by_text("It runs on sim.")).to_be_visible()
         expect(each.get_by_role("progressbar")).to_have_attribute("value", "100")
+    expect(page.get_by_role("img", name="CPU over the last hour, now 0.73 cores")).to_be_visible()
     photograph(page, "environment-running")
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("its files are kept")).to_be_visible()
