@@ -32,6 +32,7 @@ from common.records import (
     host_of,
     job_of,
     merged,
+    seen_environment,
     shape,
 )
 from common.settings import Settings
@@ -121,18 +122,17 @@ class Ledger:
         NeverFits for what no host could hold even if it were empty, unless the contract says to wait.
         """
         wanted = contract.resources
-        known = self._call(
-            "submit", env_id, owner, contract.name or env_id, json.dumps(contract.to_dict(), separators=(",", ":")),
-            shape(wanted), contract.priority, cost(wanted), contract.lifetime_seconds * 1000, request, digest,
-            "1" if contract.wait else "0",
+        text = json.dumps(contract.to_dict(), separators=(",", ":"))
+        submission = (
+            env_id, owner, contract.name or env_id, text, shape(wanted), contract.priority, cost(wanted),
+            contract.lifetime_seconds * 1000, request, digest, "1" if contract.wait else "0",
         )  # fmt: skip
-        return self.get(cast(str, known))
+        known, seen = self._calls(("submit", *submission), ("look", env_id))
+        return seen_environment(env_id, seen) if known == env_id else self.get(known)
 
     def get(self, env_id: str) -> Environment:
         """Raises NotFound."""
-        record, contract = self._record(env_id)
-        position = self._call("position", env_id, read=True) if record["state"] == State.QUEUED else 0
-        return environment_of(env_id, record, contract, cast(int, position))
+        return seen_environment(env_id, self._call("look", env_id, read=True))
 
     def environments(
         self, owner: str | None = None, states: Collection[State] = (), limit: int = 50, cursor: str = ""
@@ -382,6 +382,23 @@ class Ledger:
                     raise
             self.load()  # a Redis that was restored from before this version
             return call(name, 1, self.keys.prefix, *args)
+
+    def _calls(self, *calls: tuple[Any, ...]) -> list[Any]:
+        """Several functions in one round trip, each with its arguments; the first one's error is raised."""
+        with translated():
+            answers = self._sent(calls)
+            if isinstance(answers[0], redis.ResponseError) and "Function not found" in str(answers[0]):
+                self.load()
+                answers = self._sent(calls)
+            if isinstance(answers[0], Exception):
+                raise answers[0]
+        return answers
+
+    def _sent(self, calls: Iterable[tuple[Any, ...]]) -> list[Any]:
+        pipe = self.redis.pipeline(transaction=False)
+        for function, *args in calls:
+            pipe.fcall(f"{self.library}_{function}", 1, self.keys.prefix, *args)
+        return pipe.execute(raise_on_error=False)
 
 
 @cache

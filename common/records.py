@@ -8,6 +8,7 @@ from typing import Any
 
 from common.contract import Contract, Resources
 from common.environment import Environment, Event, Job
+from common.errors import NotFound
 from common.inventory import Gpu, Host, Inventory, Offer
 from common.states import State
 
@@ -63,6 +64,14 @@ def environment_of(env_id: str, r: dict[str, str], contract: str, position: int)
         created_at=int(r["created"]) / 1000, updated_at=int(ms) / 1000, started_at=_time(r["started"]),
         expires_at=_time(r["expires"]),
     )  # fmt: skip
+
+
+def seen_environment(env_id: str, seen: list[Any] | None) -> Environment:
+    """The environment that the ledger's `look` saw. Raises NotFound."""
+    if seen is None:
+        raise NotFound(f"There is no environment {env_id}.")
+    flat, contract, position = seen
+    return environment_of(env_id, dict(zip(flat[::2], flat[1::2], strict=True)), contract, position)
 
 
 def event_of(entry_id: str, fields: dict[str, str]) -> Event:

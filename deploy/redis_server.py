@@ -1,7 +1,8 @@
 """A Redis server of our own: which program, how it is set up, and whether it answers.
 
 The ledger needs every acknowledged write to survive a power cut, hence the AOF with `appendfsync always`, and it
-must never lose a key to eviction. `docs/operations.md` says what a Redis that somebody else runs should look like.
+must never lose a key to eviction. Every environment has a stream, which takes at least the room of one node.
+`docs/operations.md` says what a Redis that somebody else runs should look like.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ appendonly yes
 appendfsync always
 save ""
 maxmemory-policy noeviction
+stream-node-max-bytes 1024
 daemonize no
 logfile ""
 """

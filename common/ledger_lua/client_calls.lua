@@ -119,6 +119,12 @@ local function configure(P, ...)
   return 'OK'
 end
 
+-- look id → record as a flat list, contract, position; or nil. All that there is to tell of an environment.
+local function look(P, id)
+  local record = redis.call('HGETALL', P .. ':env:' .. id)
+  return #record > 0 and { record, redis.call('GET', P .. ':contract:' .. id), position_of(P, id) } or nil
+end
+
 -- position id → how many wait before it, plus 1; 0 where it does not wait
 local function position(P, id)
   return position_of(P, id)

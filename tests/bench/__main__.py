@@ -15,7 +15,7 @@ from rich.console import Console
 
 from bench.report import Report
 
-GROUPS = ("ledger",)
+GROUPS = ("ledger", "start", "api")
 RESULTS = Path("var/bench.json")
 
 

@@ -35,7 +35,7 @@ class Crowd:
     """A ledger and what was put into it."""
 
     def __init__(self, ledger: Ledger, shapes: int):
-        ledger.redis.flushall()
+        ledger.redis.flushall(asynchronous=True)
         ledger.load()
         self.ledger = ledger
         self.epochs: dict[str, str] = {}

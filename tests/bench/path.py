@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.pairs import in_turn, seconds
+from bench.processes import process, until
 from bench.report import Report
 from common import contract, ids
 from common.ledger import Ledger
@@ -39,33 +37,33 @@ def run(report: Report, directory: Path, quick: bool) -> None:
         "DCLOUD_DATA_DIR": str(directory / "data"), "DCLOUD_VAR_DIR": str(directory),
         "DCLOUD_CAPACITY_CPU": "10000", "DCLOUD_CAPACITY_RAM": "10TiB",
     }  # fmt: skip
-    with _process(command, env, directory / "redis.log"):
+    with process(command, env, directory / "redis.log"):
         redis_server.wait_until_it_answers(url)
         ledger = Ledger.connect(Settings(redis_url=url, key_prefix=PREFIX))
-        with _process([sys.executable, "-m", "workers"], env, directory / "worker.log"):
-            _wait_for(ledger.hosts)
+        with process([sys.executable, "-m", "workers"], env, directory / "worker.log"):
+            until(ledger.hosts, "the worker joins", directory / "worker.log")
             time.sleep(5)  # its first sweep
-            _idle(report, ledger, 20 if quick else IDLE_SECONDS)
+            _idle(report, ledger, url, directory, 20 if quick else IDLE_SECONDS)
             bare = [sys.executable, "-m", "celery", "-A", "bench.bare", "worker", "--pool=threads", "--concurrency=8",
                     "--without-gossip", "--without-mingle", "--loglevel=WARNING"]  # fmt: skip
-            with _process(bare, env, directory / "bare.log"):
+            with process(bare, env, directory / "bare.log"):
                 _beside_bare(report, ledger, url, 5 if quick else 40)
         ledger.redis.close()
 
 
-def _idle(report: Report, ledger: Ledger, length_seconds: float) -> None:
-    redis = ledger.redis
-    before = redis.info()
-    time.sleep(length_seconds)
-    after = redis.info()
-    made = after["total_commands_processed"] - before["total_commands_processed"] - 1
-    stats = redis.info("commandstats")
-    inside = sum(one["calls"] for name, one in stats.items())  # only to say what they are
+def _idle(report: Report, ledger: Ledger, url: str, directory: Path, length_seconds: float) -> None:
+    heard = directory / "monitor.log"
+    with process(["redis-cli", "-u", url, "--no-auth-warning", "monitor"], os.environ, heard):
+        time.sleep(length_seconds)
+    lines = [line for line in heard.read_text(errors="replace").splitlines() if line[:1].isdigit()]
+    inside = sum(" lua]" in line for line in lines)
     report.add(
-        "an idle worker", made / length_seconds, "commands/s",
-        f"over {length_seconds:.0f} s, what its functions call inside the server included", at_most=0.3,
+        "an idle worker sends", (len(lines) - inside) / length_seconds, "commands/s",
+        f"over {length_seconds:.0f} s; its functions call {inside / length_seconds:.1f} more inside the server",
+        at_most=0.3,
     )  # fmt: skip
-    report.add("an idle worker", after["connected_clients"] - 1, "connections", f"{inside} calls since its start")
+    clients = ledger.redis.info("clients")["connected_clients"] - 1
+    report.add("an idle worker holds", clients, "connections", "to Redis, Celery's and ours")
 
 
 def _beside_bare(report: Report, ledger: Ledger, url: str, rounds: int) -> None:
@@ -111,9 +109,9 @@ def _unmakeable() -> contract.Contract:
 
 def _until_begun(watched: Any, names: set[str]) -> None:
     seen = dict.fromkeys(names, 0)
-    waiting, until = set(names), time.monotonic() + 60
+    waiting, give_up = set(names), time.monotonic() + 60
     while waiting:
-        if time.monotonic() > until:
+        if time.monotonic() > give_up:
             raise TimeoutError(f"{len(waiting)} environments did not begin")
         message = watched.get_message(timeout=1)
         env_id = json.loads(message["data"])["env"] if message else ""
@@ -121,22 +119,3 @@ def _until_begun(watched: Any, names: set[str]) -> None:
             seen[env_id] += 1
             if seen[env_id] >= EVENTS_UNTIL_BEGUN:
                 waiting.discard(env_id)
-
-
-@contextmanager
-def _process(command: list[str], env: dict[str, str], log: Path) -> Iterator[None]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env=env, stdout=output, stderr=output)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def _wait_for(there: Callable[[], object], timeout_seconds: float = 60) -> None:
-    until = time.monotonic() + timeout_seconds
-    while not there():
-        if time.monotonic() > until:
-            raise TimeoutError("the worker did not join")
-        time.sleep(0.1)
