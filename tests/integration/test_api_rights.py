@@ -70,6 +70,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", "/new"): (READ, ALL),
     ("POST", "/new"): (SUBMIT, ALL),
     ("POST", "/new/check"): (SUBMIT, ALL),
+    ("POST", "/new/save"): (SUBMIT, ALL),
     ("POST", "/new/fill"): (SUBMIT, ALL),
     ("GET", f"{V1}/audit"): (ADMIN_READ, ALL),
     ("GET", f"{V1}/catalog"): (READ, ALL),
