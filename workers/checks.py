@@ -14,6 +14,7 @@ from common import lockfile
 from common.contract import Contract
 from common.errors import DCloudError, ProvisionError
 from common.states import Reason
+from workers import frameworks
 from workers.builders import STORE, Builder
 from workers.engine import EngineError
 from workers.images import BaseImage
@@ -50,16 +51,18 @@ def check(host: Host, contract: Contract, tick: Callable[[], None]) -> Checked:
     try:
         base = host.images.get(plain, lambda _fraction, _said: None, lambda _line: None)
         tick()
-        lock = contract.lock or host.resolutions.known(base, contract.libraries)
+        wanted = host.accelerator(contract.resources.gpus.count)
+        lock = contract.lock or host.resolutions.known(base, contract.libraries, wanted)
         if not lock:
             with host.builders.builder(base) as builder:
-                lock = host.resolutions.resolve(builder, base, contract.libraries, tick, lambda _line: None)
+                lock = host.resolutions.resolve(builder, base, contract.libraries, wanted, tick, lambda _line: None)
+        warnings = "".join(f" {sentence}" for sentence in frameworks.check(lockfile.read(lock), wanted))
         names = tuple(f"{pin.name}=={pin.version}" for pin in lockfile.read(lock))
         layer = host.layers.find(base, lock) if not contract.packages else None
         if layer is not None:
-            return Checked("ok", f"{_count(names)}, here already.", names, True, installed_bytes=_size(layer))
+            return Checked("ok", f"{_count(names)}, here already.{warnings}", names, True, installed_bytes=_size(layer))
         download = _download_bytes(host, base, lock)
-        return Checked("ok", f"{_count(names)} would be installed.", names, download_bytes=download)
+        return Checked("ok", f"{_count(names)} would be installed.{warnings}", names, download_bytes=download)
     except ProvisionError as error:
         refused = error.reason in (Reason.LIBRARIES_UNRESOLVABLE, Reason.IMAGE_UNAVAILABLE)
         return Checked("conflict" if refused else "unknown", str(error))

@@ -52,6 +52,7 @@ class Installation:
     marks: Path  # a file for each unpacked wheel that is compiled
     key: str
     lock: str
+    indexes: tuple[str, ...]  # beside those of the machine
     progress: Progress
     log: Log
 
@@ -106,7 +107,10 @@ class Installation:
         if self.tree.exists():
             shutil.rmtree(self.tree)
         arguments = (self.base.interpreter, f"{STORE}/layers/{self.key}", f"{STORE}/work/{self.key}.txt")
-        return self.builder.run(["sh", "-euc", INSTALL, "install", *arguments, where, *FLAGS], line, tick)
+        options = [where, *FLAGS]
+        if self.indexes:  # hashes decide what is taken, whichever index has it
+            options += ["--index-strategy", "unsafe-best-match", *(f"--index={address}" for address in self.indexes)]
+        return self.builder.run(["sh", "-euc", INSTALL, "install", *arguments, *options], line, tick)
 
     def _compile(self) -> bool:
         """Compile in the cache what was unpacked since the last time; whether there was any."""

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import lockfile
 from common.errors import ProvisionError
 from common.settings import Settings
 from common.states import Reason
@@ -19,6 +20,7 @@ from workers.builders import STORE, Builder, Builders
 from workers.filelocks import held
 from workers.images import BaseImage
 from workers.installation import COMPILE, FLAGS, Installation, Log, Progress
+from workers.torch_builds import TorchBuilds
 
 _COMPILER = hashlib.sha256("\n".join(COMPILE).encode()).hexdigest()[:8]  # another one compiles what is unpacked again
 
@@ -40,16 +42,17 @@ class Layer:
 class Layers:
     """The layers of this machine. Several processes may ask for the same at once; one installs it."""
 
-    def __init__(self, settings: Settings, builders: Builders, uv_version: str):
+    def __init__(self, settings: Settings, builders: Builders, builds: TorchBuilds, uv_version: str):
         self.builders = builders
+        self.builds = builds
         self.uv_version = uv_version
         self.locks = settings.data_dir / "locks"
         self.seals = settings.data_dir / "layers"
         self.compiled = settings.data_dir / "compiled"
 
-    def key(self, base: BaseImage, lock: str, accelerator: str = "cpu") -> str:
-        """The same for the same content."""
-        parts = (base.key, base.python, base.interpreter, lock, accelerator, self.uv_version, *FLAGS, *COMPILE)
+    def key(self, base: BaseImage, lock: str) -> str:
+        """The same for the same content. A lock names the builds of its libraries."""
+        parts = (base.key, base.python, base.interpreter, lock, self.uv_version, *FLAGS, *COMPILE)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     def find(self, base: BaseImage, lock: str) -> Layer | None:
@@ -70,7 +73,8 @@ class Layers:
                 cache = self.builders.cache(base)
                 marks = self.compiled / f"{cache.name}-{_COMPILER}"
                 store = self.builders.store
-                Installation(builder, base, store, cache, marks, key, lock, progress, log).make()
+                where = self.builds.indexes(lockfile.read(lock))
+                Installation(builder, base, store, cache, marks, key, lock, where, progress, log).make()
                 self._write_seal(key, lock)
                 found = self.find(base, lock)
         if found is None:

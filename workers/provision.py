@@ -19,22 +19,23 @@ from common.errors import ProvisionError, SettingsError
 from common.inventory import Inventory
 from common.settings import Settings
 from common.states import Phase, Reason
-from workers import catalogue, inventory
+from workers import catalogue, frameworks, gpus, inventory
 from workers.builders import Builders
 from workers.confinement import Place
 from workers.containers import Containers, Found
 from workers.engine import BUILDER, ENV, HOST, Engine, EngineError
 from workers.execution import Exec
+from workers.frameworks import Accelerator
 from workers.images import BaseImage, Images
 from workers.layers import Layer, Layers
+from workers.libraries import Libraries, Told
 from workers.network import Network
 from workers.resolutions import Resolutions
 from workers.sources import sources
+from workers.torch_builds import TorchBuilds
 from workers.volumes import Fill, Volumes
 
 __all__ = ["Exec", "Found", "Host", "Report"]
-
-RESOLVED = 0.15  # share of the libraries' phase that resolving takes
 
 
 class Report(Protocol):
@@ -48,6 +49,9 @@ class Report(Protocol):
 
     def log(self, line: str) -> None:
         """A line for the build log."""
+
+    def warn(self, sentence: str) -> None:
+        """Something that the user should know of what was made."""
 
     def locked(self, lock: str) -> None:
         """The libraries with versions and hashes, for the user to keep."""
@@ -70,8 +74,10 @@ class Host:
         self.containers_ = Containers(settings, self.engine)
         builders = Builders(settings, self.engine, self.network, self.sources)
         self.builders = builders
-        self.resolutions = Resolutions(settings, builders, _uv_version())
-        self.layers = Layers(settings, builders, _uv_version())
+        builds = TorchBuilds(settings, self.sources)
+        self.resolutions = Resolutions(settings, builders, builds, _uv_version())
+        self.layers = Layers(settings, builders, builds, _uv_version())
+        self.libraries = Libraries(builders, self.resolutions, self.layers)
         self._remove_builders()
         self.network.ready()
 
@@ -139,6 +145,10 @@ class Host:
         """Environments whose storage lies on this host."""
         return self.volumes_.all()
 
+    def accelerator(self, count: int) -> Accelerator:
+        """What an environment with so many of this host's GPUs computes on."""
+        return frameworks.accelerator(count, gpus.driver().version if count else "")
+
     def tend(self) -> None:
         """Put back what others may have taken away: the bridge and the rules that shield this host."""
         self.network.ready()
@@ -163,34 +173,10 @@ class Host:
         return self.containers_.logs(env_id, tail, follow)
 
     def _layer(self, job: Job, base: BaseImage, report: Report) -> Layer:
-        """The layer of the job's libraries: of its own lock, the one that its storage was made with, or a new one."""
-        libraries = job.contract.libraries
-        lock = (
-            job.contract.lock
-            or self.volumes_.get(job.id).pinned(base.key, libraries)
-            or self.resolutions.known(base, libraries)
-        )
-        found = self.layers.find(base, lock) if lock else None
-        if found is None:
-            report.phase(Phase.LIBRARIES, 0, "Resolving the libraries")
-            with self.builders.builder(base) as builder:
-                if lock is None:
-                    lock = self.resolutions.resolve(
-                        builder,
-                        base,
-                        libraries,
-                        lambda: report.phase(Phase.LIBRARIES, RESOLVED / 2, "Resolving the libraries"),
-                        report.log,
-                    )
-                found = self.layers.find(base, lock) or self.layers.install(
-                    builder,
-                    base,
-                    lock,
-                    lambda f, said: report.phase(Phase.LIBRARIES, RESOLVED + (1 - RESOLVED) * f, said),
-                    report.log,
-                )
-        report.phase(Phase.LIBRARIES, 1, "Libraries are ready")
-        return found
+        """The layer of the job's libraries, in builds for its GPUs."""
+        pinned = self.volumes_.get(job.id).pinned(base.key, job.contract.libraries)
+        told = Told(lambda f, said: report.phase(Phase.LIBRARIES, f, said), report.log, report.warn)
+        return self.libraries.layer(job, base, pinned, self.accelerator(len(job.gpus)), told)
 
     def _remove_builders(self) -> None:
         """Builders whose process has ended: a worker that was killed leaves them."""

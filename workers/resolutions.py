@@ -7,26 +7,36 @@ again at once, and newer versions are seen soon.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
+import shutil
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
 
 from common import lockfile
 from common.errors import ProvisionError
 from common.lockfile import Pin
 from common.settings import Settings
 from common.states import Reason
+from workers import frameworks
 from workers.builders import STORE, Builder, Builders
+from workers.frameworks import Accelerator
 from workers.images import BaseImage
+from workers.torch_builds import Supply, TorchBuilds
+from workers.volumes import USER
 
 # uv lists in this format the wheels that this interpreter can use, and no others: a lock stays short
 FLAGS = ("--format", "pylock.toml", "--generate-hashes", "--only-binary", ":all:", "--no-header")
 EXPLANATION_CHARACTERS = 2000
+_NAME = "this-contract"  # part of explanations, and of no library's name
 NO_SOLUTION = "error: No solution found when resolving dependencies"
 
 _UNRESOLVABLE = ("No solution found", "was not found in the package registry", "not found in the provided package")
@@ -35,15 +45,16 @@ _UNRESOLVABLE = ("No solution found", "was not found in the package registry", "
 class Resolutions:
     """Locks of this machine."""
 
-    def __init__(self, settings: Settings, builders: Builders, uv_version: str):
+    def __init__(self, settings: Settings, builders: Builders, builds: TorchBuilds, uv_version: str):
         self.builders = builders
+        self.builds = builds
         self.uv_version = uv_version
         self.ttl_seconds = settings.lock_ttl_seconds
         self.directory = settings.data_dir / "resolutions"
 
-    def known(self, base: BaseImage, libraries: tuple[str, ...]) -> str | None:
+    def known(self, base: BaseImage, libraries: tuple[str, ...], wanted: Accelerator) -> str | None:
         """The lock of the same request not long ago."""
-        path = self._path(base, libraries)
+        path = self._path(base, libraries, wanted)
         try:
             if time.time() - path.stat().st_mtime < self.ttl_seconds:
                 return path.read_text()
@@ -56,37 +67,19 @@ class Resolutions:
         builder: Builder,
         base: BaseImage,
         libraries: tuple[str, ...],
+        wanted: Accelerator,
         tick: Callable[[], None],
         log: Callable[[str], None],
     ) -> str:
-        """The lock of `libraries` and pip. Raises ProvisionError with uv's explanation."""
-        name = secrets.token_hex(8)
-        source, target = (self.builders.store / "work" / file for file in (f"{name}.in", f"pylock.{name}.toml"))
-        source.write_text("".join(f"{line}\n" for line in wanted(libraries)))
-        files = ("--output-file", f"{STORE}/work/{target.name}", f"{STORE}/work/{source.name}")
-        said: list[str] = []
-
-        def line(text: str) -> None:
-            said.append(text)
-            log(text)
-
-        try:
-            code = builder.run(
-                ["uv", "pip", "compile", *FLAGS, "--quiet", "--python", base.interpreter, *files],
-                line,
-                tick,
-            )
-            if code != 0:
-                raise unresolved("\n".join(said))
-            lock = lockfile.write(pins(tomllib.loads(_read(target))))
-        finally:
-            source.unlink(missing_ok=True)
-            target.unlink(missing_ok=True)
-        self._keep(self._path(base, libraries), lock)
+        """The lock of `libraries` and pip, in the builds that are wanted. Raises ProvisionError with an explanation."""
+        ask = _Ask(self, builder, base, tick, log)
+        lock = lockfile.write(_chosen(ask, self.builds, libraries, wanted))
+        self._keep(self._path(base, libraries, wanted), lock)
         return lock
 
-    def _path(self, base: BaseImage, libraries: tuple[str, ...]) -> Path:
-        parts = (base.key, base.python, self.uv_version, *FLAGS, self.builders.sources.index, *wanted(libraries))
+    def _path(self, base: BaseImage, libraries: tuple[str, ...], wanted: Accelerator) -> Path:
+        parts = (base.key, base.python, self.uv_version, *FLAGS, self.builders.sources.index, *sorted(libraries))
+        parts += (repr(wanted), self.builds.address)
         return self.directory / f"{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:32]}.txt"
 
     def _keep(self, path: Path, lock: str) -> None:
@@ -99,9 +92,85 @@ class Resolutions:
         new.rename(path)
 
 
-def wanted(libraries: tuple[str, ...]) -> list[str]:
-    """What is asked of the resolver: the libraries, and pip, without which nobody could add one."""
-    return sorted({*libraries, "pip"})
+@dataclass(frozen=True)
+class _Ask:
+    """Asking the resolver, in one builder."""
+
+    resolutions: Resolutions
+    builder: Builder
+    base: BaseImage
+    tick: Callable[[], None]
+    log: Callable[[str], None]
+
+    def __call__(self, lines: Sequence[str], overrides: Sequence[str], supply: Supply) -> list[Pin]:
+        """What `lines` come to. Raises ProvisionError with uv's explanation."""
+        name, work = secrets.token_hex(8), self.resolutions.builders.store / "work"
+        files = {
+            work / name / "pyproject.toml": project(lines, supply),
+            work / name / "overrides.txt": "".join(f"{line}\n" for line in overrides),
+            work / name / "constraints.txt": "".join(f"{line}\n" for line in supply.excluded),
+        }
+        inside = f"{STORE}/work/{name}"
+        command = ["uv", "pip", "compile", *FLAGS, "--quiet", "--python", self.base.interpreter]
+        command += ["--overrides", f"{inside}/overrides.txt", "--constraints", f"{inside}/constraints.txt"]
+        command += ["--output-file", f"{inside}/pylock.toml", f"{inside}/pyproject.toml"]
+        said: list[str] = []
+
+        def line(text: str) -> None:
+            said.append(text)
+            self.log(text)
+
+        (work / name).mkdir()
+        os.chown(work / name, USER, USER)
+        try:
+            for path, text in files.items():
+                path.write_text(text)
+            if self.builder.run(command, line, self.tick) != 0:
+                raise unresolved("\n".join(said))
+            return pins(tomllib.loads(_read(work / name / "pylock.toml")))
+        finally:
+            shutil.rmtree(work / name, ignore_errors=True)
+
+
+def _chosen(ask: _Ask, builds: TorchBuilds, libraries: tuple[str, ...], wanted: Accelerator) -> list[Pin]:
+    """The pins of the best way to choose builds that comes to something. Raises ProvisionError where none does."""
+    direct = [Requirement(text).name for text in libraries]
+    failures: list[ProvisionError] = []
+    asked: list[object] = []
+    ways = [(a, builds.supply(libraries, a.build, ask.base.python_minor)) for a in frameworks.attempts(wanted, direct)]
+    for attempt, supply in sorted(ways, key=lambda way: not way[1].indexes):  # builds that nobody chose come last
+        question = (*frameworks.requirements(libraries, attempt), supply)
+        if question in asked:
+            continue
+        asked.append(question)
+        try:
+            found = ask(*question)
+        except ProvisionError as error:
+            failures.append(error)
+            continue
+        brought = frameworks.implied(found, direct, attempt, builds.has(attempt.build, ask.base.python_minor))
+        if not brought:
+            return found
+        try:
+            return _chosen(ask, builds, (*libraries, *brought), wanted)
+        except ProvisionError:
+            return found  # what came may do as well; `frameworks.check` says so or refuses it
+    telling = [error for error in failures if "was not found in the package registry" not in str(error)]
+    failure = (telling or failures)[0]
+    raise ProvisionError(
+        failure.reason, (frameworks.together(libraries) if wanted.cudas else "") + str(failure), failure.detail
+    )
+
+
+def project(lines: Sequence[str], supply: Supply) -> str:
+    """A project file that asks for `lines` and says where builds come from, which uv reads from no other file."""
+    wanted = ", ".join(json.dumps(line) for line in sorted({*lines, "pip"}))  # without pip nobody could add one
+    text = f'[project]\nname = "{_NAME}"\nversion = "0"\ndependencies = [{wanted}]\n'
+    for library, address, flat in supply.indexes:
+        kind = 'format = "flat"\n' if flat else ""
+        text += f'[tool.uv.sources.{library}]\nindex = "{library}-builds"\n'
+        text += f'[[tool.uv.index]]\nname = "{library}-builds"\nurl = {json.dumps(address)}\nexplicit = true\n{kind}'
+    return text
 
 
 def pins(document: dict[str, Any]) -> list[Pin]:

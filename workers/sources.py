@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from common.settings import Settings
 
+BUILD = "BUILD"  # stands for the name of a build in the address of torch's indexes
 CA_FILE = "/etc/dcloud/ca-certificates.crt"  # where containers see the machine's CA bundle
 
 _CA = ("SSL_CERT_FILE", "UV_CERT", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -65,14 +66,16 @@ def sources(settings: Settings, env: Mapping[str, str] = os.environ) -> Sources:
     insecure = (env.get("UV_INSECURE_HOST") or pip.get("trusted-host", "")).split()
     proxies = {name: value for name in _PROXIES if (value := env.get(name.lower()) or env.get(name))}
 
-    mounts = [(path, path) for path in _directories([index, *extra, *links])]
+    builds = settings.torch_index.partition(BUILD)[0]
+    mounts = [(path, path) for path in _directories([index, *extra, *links, builds])]
     ca = next((env[name] for name in _CA if Path(env.get(name) or "/nowhere").is_file()), pip.get("cert", ""))
     ca_env: dict[str, str] = {}
     if ca and Path(ca).is_file():
         mounts.append((str(Path(ca).resolve()), CA_FILE))
         ca_env = dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), CA_FILE)
 
-    addresses = [index, *extra, *links, proxies.get("HTTP_PROXY", ""), proxies.get("HTTPS_PROXY", "")]
+    theirs = "" if settings.torch_index == Settings.torch_index else builds  # the publisher's needs no opening
+    addresses = [index, *extra, *links, theirs, proxies.get("HTTP_PROXY", ""), proxies.get("HTTPS_PROXY", "")]
     endpoints = tuple(dict.fromkeys(e for a in addresses if (e := _endpoint(a))))
     common = {**_both_cases(proxies), **ca_env}
     return Sources(

@@ -121,6 +121,14 @@ class _Report:
         self._check()
         self.build_log.append(self.job.id, [line])
 
+    def warn(self, sentence: str) -> None:
+        self._check()
+        self.build_log.append(self.job.id, [f"Warning: {sentence}"])
+        phase = self._said[0] or Phase.LIBRARIES
+        self.member.progress(
+            self.job, phase, PROGRESS[phase][0], sentence
+        )  # into the history; the bar does not go back
+
     def locked(self, lock: str) -> None:
         self.locks.put(self.job.id, lock)
 

@@ -24,6 +24,7 @@ class Heard:
     lines: list[str] = field(default_factory=list)
     started: bool = False
     lock: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     def phase(self, phase: Phase, fraction: float, message: str) -> None:
         assert 0 <= fraction <= 1, (phase, fraction, message)
@@ -34,6 +35,9 @@ class Heard:
 
     def log(self, line: str) -> None:
         self.lines.append(line)
+
+    def warn(self, sentence: str) -> None:
+        self.warnings.append(sentence)
 
     def locked(self, lock: str) -> None:
         self.lock = lock

@@ -105,7 +105,7 @@ def test_libraries_that_cannot_be_together(lab: Lab) -> None:
     with pytest.raises(ProvisionError) as caught:
         lab.host.start(lab.job("numpy<2", "numpy>=2"), Heard())
     assert caught.value.reason == Reason.LIBRARIES_UNRESOLVABLE
-    assert str(caught.value).startswith("Because you require numpy<2 and numpy>=2")
+    assert str(caught.value).startswith("Because this-contract depends on numpy<2 and numpy>=2")
 
 
 def test_a_python_that_the_system_does_not_have(lab: Lab) -> None:

@@ -6,7 +6,8 @@ import tomllib
 
 from common import lockfile
 from common.states import Reason
-from workers.resolutions import EXPLANATION_CHARACTERS, explanation, pins, unresolved, wanted
+from workers.resolutions import EXPLANATION_CHARACTERS, explanation, pins, project, unresolved
+from workers.torch_builds import Supply
 
 RESOLVED = """\
 lock-version = "1.0"
@@ -43,8 +44,18 @@ def test_a_lock_of_what_was_resolved() -> None:
 
 
 def test_pip_is_always_wanted() -> None:
-    assert wanted(("numpy",)) == ["numpy", "pip"]
-    assert wanted(("pip", "numpy")) == ["numpy", "pip"]
+    for lines in (["numpy"], ["pip", "numpy"]):
+        assert tomllib.loads(project(lines, Supply()))["project"]["dependencies"] == ["numpy", "pip"]
+
+
+def test_a_requirement_stays_one_text_in_the_project_file() -> None:
+    lines = ['numpy; python_version < "3.12"', 'six; "\\n" != \'"]\n[tool.uv]\'']
+    supply = Supply((("torch", 'https://index.lab/a"b', False), ("torchvision", "/wheels", True)))
+    read = tomllib.loads(project(lines, supply))
+    assert set(read["project"]["dependencies"]) == {*lines, "pip"}
+    assert read["tool"]["uv"]["sources"] == {n: {"index": f"{n}-builds"} for n in ("torch", "torchvision")}
+    assert [index["url"] for index in read["tool"]["uv"]["index"]] == ['https://index.lab/a"b', "/wheels"]
+    assert all(index["explicit"] for index in read["tool"]["uv"]["index"])
 
 
 def test_an_explanation_in_one_line() -> None:

@@ -1,0 +1,70 @@
+"""From the libraries of a contract to a sealed layer: which lock, whether its builds will do, and the installation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from common import lockfile
+from common.environment import Job
+from common.errors import ProvisionError
+from workers import frameworks
+from workers.builders import Builder, Builders
+from workers.frameworks import Accelerator
+from workers.images import BaseImage
+from workers.layers import Layer, Layers
+from workers.resolutions import Resolutions
+
+RESOLVED = 0.15  # share of the phase that resolving takes
+
+
+@dataclass(frozen=True)
+class Told:
+    """Where it is told how far this is."""
+
+    progress: Callable[[float, str], None]
+    log: Callable[[str], None]
+    warn: Callable[[str], None]  # something that the user should know of what was made
+
+
+class Libraries:
+    """The libraries of this machine."""
+
+    def __init__(self, builders: Builders, resolutions: Resolutions, layers: Layers):
+        self.builders = builders
+        self.resolutions = resolutions
+        self.layers = layers
+
+    def layer(self, job: Job, base: BaseImage, pinned: str | None, wanted: Accelerator, told: Told) -> Layer:
+        """The layer of a job: its contract's own lock, the one that its storage was made with (`pinned`), or a new one.
+
+        Raises ProvisionError, EngineError and what `told` raises.
+        """
+        lock = job.contract.lock or pinned or self.resolutions.known(base, job.contract.libraries, wanted)
+        found = self._here(base, lock, wanted, told) if lock else None
+        if found is None:
+            told.progress(0, "Resolving the libraries")
+            with self.builders.builder(base) as builder:
+                if lock is None:
+                    lock = self._resolved(job, builder, base, wanted, told)
+                found = self._here(base, lock, wanted, told) or self.layers.install(
+                    builder, base, lock, lambda f, said: told.progress(RESOLVED + (1 - RESOLVED) * f, said), told.log
+                )
+        told.progress(1, "Libraries are ready")
+        return found
+
+    def _resolved(self, job: Job, builder: Builder, base: BaseImage, wanted: Accelerator, told: Told) -> str:
+        def tick() -> None:
+            told.progress(RESOLVED / 2, "Resolving the libraries")
+
+        return self.resolutions.resolve(builder, base, job.contract.libraries, wanted, tick, told.log)
+
+    def _here(self, base: BaseImage, lock: str, wanted: Accelerator, told: Told) -> Layer | None:
+        """The layer of a lock if it is here; the lock's builds are looked at in any case."""
+        try:
+            for sentence in frameworks.check(lockfile.read(lock), wanted):
+                told.warn(sentence)
+        except ProvisionError as error:
+            told.log(str(error))
+            raise
+        return self.layers.find(base, lock)
