@@ -36,7 +36,7 @@ def test_what_is_here_is_said_to_be(lab: Lab) -> None:
 def test_what_cannot_be_together_is_explained(lab: Lab) -> None:
     found = check(lab.host, lab.job("numpy<2", "numpy>=2").contract, nothing)
     assert found.verdict == "conflict"
-    assert found.message.startswith("Because you require numpy<2 and numpy>=2")
+    assert found.message.startswith("Because this-contract depends on numpy<2 and numpy>=2")
 
 
 def test_a_client_that_has_gone_ends_it_and_leaves_nothing(lab: Lab) -> None:
