@@ -7,11 +7,13 @@ library's output can neither forge another line nor drive somebody's terminal.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from redis import Redis
+from redis import OutOfMemoryError, Redis
 
+from common.connection import translated
 from common.keys import Keys
 from common.lines import clean
 
@@ -40,9 +42,12 @@ class BuildLog:
         self._keys = keys
 
     def append(self, env_id: str, lines: Iterable[str]) -> None:
-        """Add lines in one round trip; only the newest MAX_LINES are kept, for KEPT_SECONDS after the last."""
+        """Add lines in one round trip; only the newest MAX_LINES are kept, for KEPT_SECONDS after the last.
+
+        A Redis whose memory is full keeps none of them: what is under way goes on. Raises RedisUnavailable.
+        """
         key = self._keys.build_log(env_id)
-        with self._redis.pipeline(transaction=False) as pipe:
+        with translated(), suppress(OutOfMemoryError), self._redis.pipeline(transaction=False) as pipe:
             for line in lines:
                 pipe.xadd(key, {"text": clean(line)}, maxlen=MAX_LINES, approximate=True)
             if len(pipe):

@@ -5,10 +5,12 @@ Kept as long as the environment; KEPT_SECONDS after its last start where its hos
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import cast
 
-from redis import Redis
+from redis import OutOfMemoryError, Redis
 
+from common.connection import translated
 from common.keys import Keys
 
 KEPT_SECONDS = 400 * 86400
@@ -22,13 +24,15 @@ class Locks:
         self._keys = keys
 
     def put(self, env_id: str, lock: str) -> None:
-        """Keep the lock that an environment is made with."""
-        self._redis.set(self._keys.lock(env_id), lock, ex=KEPT_SECONDS)
+        """Keep the lock that an environment is made with, unless Redis' memory is full. Raises RedisUnavailable."""
+        with translated(), suppress(OutOfMemoryError):
+            self._redis.set(self._keys.lock(env_id), lock, ex=KEPT_SECONDS)
 
     def get(self, env_id: str) -> str | None:
         """The lock, None where its libraries have not been resolved."""
         return cast(str | None, self._redis.get(self._keys.lock(env_id)))
 
     def remove(self, env_id: str) -> None:
-        """Forget the lock."""
-        self._redis.delete(self._keys.lock(env_id))
+        """Forget the lock. Raises RedisUnavailable."""
+        with translated():
+            self._redis.delete(self._keys.lock(env_id))

@@ -66,7 +66,7 @@ class Member:
     def advance(self, job: Job, state: State, progress: int, message: str, reason: str = "") -> None:
         """`Ledger.advance` for this host, waiting while Redis is away."""
         request = new_request()
-        self._patiently(
+        self.patiently(
             lambda: self.ledger.advance(
                 self.name, self.epoch, job, state, progress=progress, message=message, reason=reason, request=request
             )
@@ -74,7 +74,7 @@ class Member:
 
     def progress(self, job: Job, phase: Phase, progress: int, message: str) -> None:
         """`Ledger.progress` for this host, waiting while Redis is away."""
-        self._patiently(lambda: self.ledger.progress(self.name, self.epoch, job, phase, progress, message))
+        self.patiently(lambda: self.ledger.progress(self.name, self.epoch, job, phase, progress, message))
 
     def notice(self, env_id: str, token: int, reason: str, message: str) -> None:
         """`Ledger.notice` for this host."""
@@ -83,7 +83,7 @@ class Member:
     def release(self, env_id: str, token: int, state: State, reason: str, message: str) -> None:
         """`Ledger.release` for this host, waiting while Redis is away."""
         request = new_request()
-        self._patiently(
+        self.patiently(
             lambda: self.ledger.release(
                 self.name, self.epoch, env_id, token, state, reason=reason, message=message, request=request
             )
@@ -95,7 +95,8 @@ class Member:
         self._beaten = time.monotonic()
         return difference
 
-    def _patiently(self, call: Callable[[], T]) -> T:
+    def patiently(self, call: Callable[[], T]) -> T:
+        """What `call` returns, waiting while Redis is away. Raises RedisUnavailable where that takes too long."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:

@@ -9,18 +9,16 @@ from __future__ import annotations
 import logging
 import time
 
-from common.buildlog import BuildLog
 from common.celery_app import celery
 from common.environment import Job
 from common.errors import IllegalTransition, LedgerError, NotFound, ProvisionError, StaleToken
 from common.locks import Locks
 from common.states import PROGRESS, SENTENCES, Phase, Reason, State
 from workers.member import Member
+from workers.reporter import Reporter
 from workers.runs import Runs
 
 log = logging.getLogger(__name__)
-
-PROGRESS_SECONDS = 0.25  # a step of the bar at most this often
 
 # of these somebody has said more than their sentence
 ENDED_BY_ITSELF = frozenset({Reason.CONTAINER_EXITED, Reason.OUT_OF_MEMORY, Reason.CONTAINER_LOST})
@@ -82,7 +80,7 @@ def remove_environment(env_id: str, token: int) -> str:
             if environment.state is not State.DELETING or environment.token != token:
                 return "nothing to do"
             member.host.remove(env_id)
-            Locks(member.ledger.redis, member.ledger.keys).remove(env_id)
+            member.patiently(lambda: Locks(member.ledger.redis, member.ledger.keys).remove(env_id))
             member.release(env_id, token, State.DELETED, Reason.USER_REQUEST, "Deleted")
         except LedgerError as error:
             return f"nothing to do: {error}"
@@ -94,51 +92,8 @@ def nothing() -> None:
     """A message that only wakes the consumer."""
 
 
-class _Report:
-    """Carries the steps of the making to the ledger and the build log."""
-
-    def __init__(self, member: Member, job: Job):
-        self.member = member
-        self.job = job
-        self.build_log = BuildLog(member.ledger.redis, member.ledger.keys)
-        self.locks = Locks(member.ledger.redis, member.ledger.keys)
-        self._said: tuple[Phase | None, float] = (None, 0.0)
-
-    def phase(self, phase: Phase, fraction: float, message: str) -> None:
-        self._check()
-        said_phase, said_at = self._said
-        if phase is said_phase and fraction < 1 and time.monotonic() - said_at < PROGRESS_SECONDS:
-            return
-        low, high = PROGRESS[phase]
-        self.member.progress(self.job, phase, round(low + (high - low) * min(max(fraction, 0.0), 1.0)), message)
-        self._said = (phase, time.monotonic())
-
-    def starting(self) -> None:
-        self._check()
-        self.member.advance(self.job, State.STARTING, PROGRESS[Phase.START][0], "Starting the container")
-
-    def log(self, line: str) -> None:
-        self._check()
-        self.build_log.append(self.job.id, [line])
-
-    def warn(self, sentence: str) -> None:
-        self._check()
-        self.build_log.append(self.job.id, [f"Warning: {sentence}"])
-        phase = self._said[0] or Phase.LIBRARIES
-        self.member.progress(
-            self.job, phase, PROGRESS[phase][0], sentence
-        )  # into the history; the bar does not go back
-
-    def locked(self, lock: str) -> None:
-        self.locks.put(self.job.id, lock)
-
-    def _check(self) -> None:
-        if runs.called_off(self.job.id, self.job.token):
-            raise StaleToken("It was called off.")
-
-
 def _make(member: Member, job: Job) -> str:
-    report = _Report(member, job)
+    report = Reporter(member, job, runs)
     began = time.monotonic()
     try:
         member.host.start(job, report)
@@ -147,8 +102,7 @@ def _make(member: Member, job: Job) -> str:
         _leave(member, job)
         return f"called off: {error}"
     except ProvisionError as error:
-        if error.detail:
-            report.build_log.append(job.id, error.detail.splitlines())
+        report.explain(error.detail)
         return _fail(member, job, Reason(error.reason), str(error))
     except Exception as error:
         log.exception("environment %s could not be made", job.id)

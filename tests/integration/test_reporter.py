@@ -1,0 +1,96 @@
+"""What a host says while it makes an environment outlives a Redis that is away or full."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from redis import Redis
+
+from common.contract import parse
+from common.environment import Job
+from common.ledger import Ledger
+from common.settings import Settings
+from deploy import redis_server as server
+from workers.member import Member
+from workers.reporter import Reporter
+from workers.runs import Runs
+
+
+class OwnRedis:
+    """A Redis that a test may kill."""
+
+    def __init__(self, directory: Path):
+        self.port = server.free_port()
+        self.directory = directory
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return server.url(self.port, "secret")
+
+    def start(self) -> None:
+        command = server.command(server.find_server(), self.directory, self.port, "secret")
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        server.wait_until_it_answers(self.url)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    own = OwnRedis(tmp_path)
+    yield own
+    own.kill()
+
+
+def report(url: str) -> Reporter:
+    """The report of a host; it has no parts of a machine, for nothing here is made."""
+    settings = Settings.from_env({"DCLOUD_REDIS_URL": url})
+    member = Member(settings, Ledger.connect(settings), cast(Any, None))
+    job = Job(id="e1", name="lab", owner="ada", token=1, attempt=1, contract=parse({}), gpus=())
+    return Reporter(member, job, Runs())
+
+
+def logged(found: Reporter) -> list[str]:
+    return [line.text for line in found.build_log.read("e1")]
+
+
+def test_a_line_waits_for_a_redis_that_is_away(own_redis: OwnRedis) -> None:
+    found = report(own_redis.url)
+    found.log("before")
+    own_redis.kill()
+    with ThreadPoolExecutor() as pool:
+        later = [pool.submit(found.log, "after"), pool.submit(found.locked, "the lock")]
+        with pytest.raises(TimeoutError):
+            later[0].result(timeout=1)
+        own_redis.start()
+        for call in later:
+            call.result(timeout=10)
+    assert logged(found) == ["before", "after"]
+    assert found.locks.get("e1") == "the lock"
+
+
+def test_a_full_redis_keeps_no_lines_and_stops_no_work(redis_url: str) -> None:
+    found = report(redis_url)
+    with Redis.from_url(redis_url) as redis:
+        redis.config_set("maxmemory", 1)
+        try:
+            found.log("a line")
+            found.locked("the lock")
+        finally:
+            redis.config_set("maxmemory", 0)
+    assert logged(found) == []
+
+
+def test_the_words_of_a_failure_are_logged_once(redis_url: str) -> None:
+    found = report(redis_url)
+    found.log("error: No solution found")
+    found.explain("error: No solution found\n  cause: You require both")
+    assert logged(found) == ["error: No solution found", "  cause: You require both"]
