@@ -80,10 +80,10 @@ def take_default() -> Response:
 
 
 def _set(owner: str, quota: Quota | None) -> Response:
-    conditions.require(conditions.tag(_limits(owner)))
+    conditions.require(conditions.tag(_wired(owner)))
     auditing.note(owner, limits=asdict(quota) if quota else None)
     services().ledger.set_quota(owner, quota)
-    return conditions.answer(_wired(owner), etag=conditions.tag(_limits(owner)))
+    return conditions.answer(_wired(owner))
 
 
 def _limits(owner: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import sys
 import click
 
 from api.cli import (
+    audit,
     catalog,
     check,
     completion,
@@ -18,11 +19,15 @@ from api.cli import (
     environments,
     execute,
     hosts,
+    login,
     logs,
     output,
+    quota,
     submit,
     templates,
+    tokens,
     top,
+    users,
 )
 from api.client import ApiError, Unreachable
 from common.errors import ContractError, DCloudError
@@ -52,6 +57,13 @@ for _command in (
     catalog.catalog,
     templates.templates,
     top.top,
+    login.login,
+    login.logout,
+    login.whoami,
+    tokens.tokens,
+    quota.quota,
+    users.users,
+    audit.audit,
     doctor.doctor,
     completion.completion,
 ):

@@ -15,10 +15,21 @@ _SHOWN = 5
 
 def connect() -> Client:
     """A client for DCLOUD_API_URL (else this machine's) with the token that is found first. Raises DCloudError."""
+    return Client(address(), _token())
+
+
+def address() -> str:
+    """Where the server is. Raises DCloudError."""
     url = os.environ.get("DCLOUD_API_URL", "") or f"http://{os.environ.get('DCLOUD_API_BIND', '') or '127.0.0.1:8000'}"
     if not url.startswith(("http://", "https://")):
         raise DCloudError(f"DCLOUD_API_URL is {url!r}; it begins with http:// or https://.")
-    return Client(url, _token())
+    return url
+
+
+def token_file() -> Path:
+    """Where `dcloud login` keeps its token."""
+    home = Path(os.environ.get("XDG_CONFIG_HOME", "") or Path.home() / ".config")
+    return home / "dcloud" / "token"
 
 
 def resolve(client: Client, text: str) -> str:
@@ -43,13 +54,12 @@ def _token() -> str:
     token = os.environ.get("DCLOUD_TOKEN", "").strip()
     if token:
         return token
-    home = Path(os.environ.get("XDG_CONFIG_HOME", "") or Path.home() / ".config")
     var = Path(os.environ.get("DCLOUD_VAR_DIR", "") or Path(api.__file__).resolve().parent.parent / "var")
-    files = (home / "dcloud" / "token", var / "admin.token")
+    files = (token_file(), var / "admin.token")
     for file in files:
         try:
             if token := file.read_text().strip():
                 return token
         except OSError:
             continue
-    raise DCloudError(f"There is no token. Set DCLOUD_TOKEN, or write one into {files[0]} (mode 0600).")
+    raise DCloudError("There is no token. `dcloud login` gets one; or set DCLOUD_TOKEN.")

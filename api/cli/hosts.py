@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from api.cli import output
@@ -10,10 +12,13 @@ from api.client import Json
 from common import units
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @output.as_json
-def hosts(json_: bool) -> None:
-    """Hosts: what they have, what is free."""
+@click.pass_context
+def hosts(context: click.Context, json_: bool) -> None:
+    """Hosts. Without a command: what they have, what is free."""
+    if context.invoked_subcommand is not None:
+        return None
     found = connect().hosts()
     if json_:
         return output.document(found)
@@ -21,6 +26,37 @@ def hosts(json_: bool) -> None:
         return output.line("No worker has ever registered. `make run` starts one here.")
     head = ("HOST", "STATE", "CPU FREE", "RAM FREE", "STORAGE FREE", "GPUS FREE", "ENVIRONMENTS", "SEEN")
     return output.table(head, [_row(host) for host in found])
+
+
+@hosts.command()
+@click.argument("name")
+def drain(name: str) -> None:
+    """Let the host NAME take nothing new, for admins; what runs there goes on."""
+    _said(connect().drain(name))
+
+
+@hosts.command()
+@click.argument("name")
+def undrain(name: str) -> None:
+    """Let the host NAME take environments again, for admins."""
+    _said(connect().drain(name, draining=False))
+
+
+@hosts.command()
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Also what it holds: its environments fail as lost.")
+@click.option("--yes", "-y", "-f", is_flag=True, help="Do not ask.")
+def forget(name: str, force: bool, yes: bool) -> None:
+    """Forget the lost host NAME, for admins."""
+    if force and not yes and not sys.stdin.isatty():
+        raise click.UsageError("Nobody is here to be asked. Add --yes.")
+    if force and not yes:
+        click.confirm(f"Forget {name} and fail every environment that it holds?", abort=True, err=True)
+    connect().forget(name, force)
+
+
+def _said(host: Json) -> None:
+    output.line(f"{host['name']}  {host['state']}")
 
 
 def _row(host: Json) -> tuple[str, ...]:

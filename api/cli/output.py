@@ -46,6 +46,11 @@ def line(text: str) -> None:
     click.echo(clean(text))
 
 
+def note(text: str) -> None:
+    """One line on stderr, for a person beside what a program reads."""
+    click.echo(clean(text), err=True)
+
+
 def refusal(text: str, problems: Iterable[Problem] = ()) -> None:
     """An error on stderr; each problem of a document on its own line with its path."""
     found = list(problems)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from api.client.accounts import Accounts
 from api.client.channels import INPUT_BYTES, Channels
 from api.client.connection import ApiError, Json, Unreachable
 from api.client.environments import DidNotStart, Environment, Environments
@@ -21,7 +22,7 @@ CONFLICT = 409
 __all__ = ["INPUT_BYTES", "ApiError", "Client", "DidNotStart", "Environment", "Json", "Unreachable"]
 
 
-class Client(Environments, Channels):
+class Client(Environments, Channels, Accounts):
     """All that the API does, with one server and one token. Close it, or use it by `with`."""
 
     def hosts(self) -> list[Json]:

@@ -39,7 +39,7 @@ class Connection:
         self.url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            headers={"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})},
             timeout=TIMEOUT_SECONDS,
             trust_env=not _is_loopback(self.url),  # a proxy cannot reach this machine's own addresses
         )

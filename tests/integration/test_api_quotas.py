@@ -88,6 +88,8 @@ def test_two_admins_do_not_overwrite_each_other(root: FlaskClient, ada: FlaskCli
     ok(root.put(ADAS, json={"gpus": 2}, headers={"If-Match": seen}))
     problem(root.put(ADAS, json={"gpus": 3}, headers={"If-Match": seen}), 412)
     problem(root.delete(ADAS, headers={"If-Match": seen}), 412)
+    now = root.get(ADAS).headers["ETag"]
+    assert ok(root.put(ADAS, json={"gpus": 2, "ram_mib": 1}, headers={"If-Match": now}))["limits"]["ram_mib"] == 1
     assert ok(ada.get(ADAS))["limits"]["gpus"] == 2
 
 
