@@ -20,6 +20,7 @@ from common.templates import filled
 MAX_KEY = 200
 MAX_WAIT_SECONDS = 60
 
+_TRUE, _FALSE = ("", "1", "true", "yes"), ("0", "false", "no")
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*([0-9]{1,4})", re.ASCII)
 
 
@@ -92,8 +93,11 @@ def number(name: str, default: int, low: int, high: int) -> int:
 
 
 def flag(name: str) -> bool:
-    """Whether a query parameter is set: `?follow`, `?follow=1` or `?follow=true`."""
-    return request.args.get(name, "false").lower() in ("", "1", "true", "yes")
+    """Whether a query parameter is set: `?follow`, `?follow=1` or `?follow=true`. Raises Refused for other words."""
+    text = request.args.get(name, "false").lower()
+    if text not in _TRUE + _FALSE:
+        raise Refused(400, f"{name} is {text[:40]!r}; it is true or false.")
+    return text in _TRUE
 
 
 def _document() -> Any:

@@ -48,7 +48,7 @@ def format_of(content_type: str, file_name: str = "") -> str:
     return _BY_MEDIA_TYPE.get(media_type) or _BY_SUFFIX.get(suffix, "")
 
 
-def load(body: bytes, kind: str) -> Any:
+def load(body: bytes, kind: str, max_keys: int = MAX_KEYS) -> Any:
     """The plain data in `body`, written as `kind` ("json", "yaml" or "toml"). Raises ContractError."""
     if len(body) > MAX_BYTES:
         raise _error(f"The document has {len(body)} bytes; at most {MAX_BYTES} are accepted.")
@@ -60,14 +60,14 @@ def load(body: bytes, kind: str) -> Any:
         raise _error("The document is empty. Send a contract; examples/ has some.")
     loader = {"json": _json, "yaml": _yaml, "toml": _toml}[kind]
     try:
-        data = loader(text)
-        _check_keys(_keys(data))
+        data = loader(text, max_keys)
+        _check_keys(_keys(data), max_keys)
     except RecursionError:
         raise _error(f"The document is nested deeper than {MAX_DEPTH} levels.") from None
     return data
 
 
-def _json(text: str) -> Any:
+def _json(text: str, _max_keys: int) -> Any:
     bare = _JSON_STRING.sub("", text)
     _check_depth(bare)
     _check_values(bare.count(","))
@@ -79,10 +79,10 @@ def _json(text: str) -> Any:
         raise _error("Not JSON: it has a number with too many digits.") from None
 
 
-def _toml(text: str) -> Any:
+def _toml(text: str, max_keys: int) -> Any:
     bare = _TOML_STRING_OR_COMMENT.sub("", text)
     _check_depth(bare)
-    _check_keys(max(bare.count("="), bare.count("."), bare.count("[") // 2))
+    _check_keys(max(bare.count("="), bare.count("."), bare.count("[") // 2), max_keys)
     _check_values(bare.count(","))
     try:
         return tomllib.loads(text, parse_float=str)
@@ -92,7 +92,7 @@ def _toml(text: str) -> Any:
         raise _error("Not TOML: it has a number with too many digits.") from None
 
 
-def _yaml(text: str) -> Any:
+def _yaml(text: str, _max_keys: int) -> Any:
     try:
         depth = 0
         for count, event in enumerate(yaml.parse(text, Loader=_SafeLoader)):
@@ -147,9 +147,9 @@ def _check_depth(bare: str) -> None:
             raise _error(f"The document is nested deeper than {MAX_DEPTH} levels.")
 
 
-def _check_keys(count: int) -> None:
-    if count > MAX_KEYS:
-        raise _error(f"The document has more than {MAX_KEYS} keys; a contract has about 25.")
+def _check_keys(count: int, most: int) -> None:
+    if count > most:
+        raise _error(f"The document has more than {most} keys; a contract has about 25.")
 
 
 def _check_values(count: int) -> None:

@@ -19,6 +19,7 @@ from api.cli import (
     environments,
     execute,
     hosts,
+    imports,
     login,
     logs,
     output,
@@ -44,6 +45,7 @@ def cli() -> None:
 for _command in (
     submit.submit,
     check.check,
+    imports.import_,
     environments.ls,
     environments.show,
     check.explain,

@@ -166,6 +166,12 @@ class Environments(Connection):
             timeout=CHECK_SECONDS + TIMEOUT_SECONDS,
         )
 
+    def import_(self, body: bytes, file_name: str, kind: str = "") -> Json:
+        """What another tool's file means: its `contract`, and `left_out`, what of it a contract cannot say."""
+        query = {"filename": file_name, "format": kind} if kind else {"filename": file_name}
+        headers = {"Content-Type": "text/plain"}
+        return self._json("POST", "/environments/import", content=body, headers=headers, params=query)
+
     def explain(self, env_id: str) -> Json:
         """Why an environment waits and until when, host by host."""
         return self._json("GET", f"/environments/{env_id}/explain")

@@ -259,6 +259,11 @@ SCHEMAS: dict[str, Json] = {
     "Libraries": LIBRARIES,
     "Check": thing(**_JUDGED, contract=ref("Contract"), libraries=or_null(ref("Libraries"))),
     "Explanation": thing(state=chosen(State), **_JUDGED),
+    "Import": thing(
+        format=TEXT,
+        contract=ref("Contract"),
+        left_out={**listed(thing(path=TEXT, message=TEXT)), "description": "what of the file is not in the contract"},
+    ),
     "Sample": SAMPLE,
     "Stats": thing(
         now=or_null(ref("Sample")),

@@ -12,7 +12,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 Json = dict[str, Any]
 
 JSON = "application/json"
-CONTRACT_TYPES = (JSON, "application/yaml", "application/toml")
+UPLOAD = "multipart/form-data"
+CONTRACT_TYPES = (JSON, "application/yaml", "application/toml", UPLOAD)
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ def parameter(name: str, meaning: str, place: str = "query", **schema: Any) -> J
 
 LIMIT = parameter("limit", "how many at most", type="integer", minimum=1, maximum=100, default=50)
 CURSOR = parameter("cursor", "where the page before ended, as its `next` says; only what this server gave")
-AFTER = parameter("after", "the id after which to go on; 0 is the beginning", pattern="^[0-9]{1,20}(-[0-9]{1,20})?$")
-LAST_EVENT_ID = parameter("Last-Event-ID", "as `after`", "header", pattern="^[0-9]{1,20}(-[0-9]{1,20})?$")
+AFTER = parameter("after", "the id after which to go on; 0 is the beginning", pattern="^([0-9]{1,20}(-[0-9]{1,20})?)?$")
+LAST_EVENT_ID = parameter("Last-Event-ID", "as `after`", "header", pattern="^([0-9]{1,20}(-[0-9]{1,20})?)?$")
 PREFER = parameter("Prefer", "`wait=25`: answer after a change, or so many seconds (at most 60)", "header")
 IF_MATCH = parameter("If-Match", "an `ETag`: change only this version", "header")
 IF_NONE_MATCH = parameter("If-None-Match", "an `ETag`: 304 where it still is this version", "header")

@@ -11,7 +11,7 @@ from werkzeug.routing import Rule
 
 from api import auth
 from api.openapi.components import SCHEMAS, ref
-from api.openapi.described import CONTRACT_TYPES, Json, Operation
+from api.openapi.described import UPLOAD, Json, Operation
 from api.openapi.fields import Fields
 
 PREFIX = "/api/v1"
@@ -112,10 +112,10 @@ def _body(said: Operation) -> Json:
     schema = ref(said.body) if isinstance(said.body, str) else said.body
     example = {"example": said.example} if said.example is not None else {}
     content: Json = {kind: {"schema": schema, **(example if kind.endswith("json") else {})} for kind in said.body_types}
-    if said.body_types == CONTRACT_TYPES:
+    if UPLOAD in content:
         file = {"type": "string", "contentMediaType": "application/octet-stream"}
         upload = {"type": "object", "properties": {"file": file}, "required": ["file"], "maxProperties": 1}
-        content["multipart/form-data"] = {"schema": upload}
+        content[UPLOAD] = {"schema": upload}
     return {"required": said.body_required, "content": content}
 
 

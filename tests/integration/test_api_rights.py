@@ -80,6 +80,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", f"{V1}/environments"): (READ, ALL),
     ("POST", f"{V1}/environments"): (SUBMIT, ALL),
     ("POST", f"{V1}/environments/check"): (SUBMIT, ALL),
+    ("POST", f"{V1}/environments/import"): (SUBMIT, ALL),
     ("GET", f"{V1}/environments/<env_id>"): (READ, OWN),
     ("DELETE", f"{V1}/environments/<env_id>"): (SUBMIT, OWN),
     ("GET", f"{V1}/environments/<env_id>/events"): (READ, OWN),

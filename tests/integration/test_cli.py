@@ -291,6 +291,19 @@ def test_what_of_templates_is_refused(dcloud: Any, arguments: list[str], said: s
     assert said in done.stderr
 
 
+def test_import_shows_a_contract_before_it_is_submitted(dcloud: Any, host: SimulatedHost, tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text("numpy\n-e .\n")
+    done = dcloud("import", str(file))
+    assert json.loads(done.stdout)["language"]["libraries"] == ["numpy"]
+    assert done.stderr.startswith("line 2: ")
+    assert dcloud("import", str(file), "--submit").returncode == 2  # nobody to be asked
+    assert json.loads(dcloud("ls", "--json").stdout) == []
+    assert dcloud("import", str(file), "--submit", "--yes", "--watch").returncode == 0
+    assert dcloud("import", "-", stdin="x").returncode == 2
+    assert dcloud("import", "/nowhere/x.txt").returncode == 2
+
+
 def test_top_looks_once_where_nobody_watches(dcloud: Any, host: SimulatedHost) -> None:
     submit(dcloud, resources={"cpu": "2"})
     done = dcloud("top")
