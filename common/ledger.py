@@ -21,7 +21,7 @@ from common.connection import client_of, translated
 from common.contract import Contract, Resources
 from common.environment import Environment, Event, Job
 from common.errors import NotFound, RedisUnavailable
-from common.inventory import Host, Inventory
+from common.inventory import Gpu, Host, Inventory
 from common.keys import Keys
 from common.records import (
     Difference,
@@ -29,6 +29,8 @@ from common.records import (
     cost,
     environment_of,
     event_of,
+    gpus_in,
+    gpus_of,
     host_of,
     job_of,
     merged,
@@ -233,6 +235,13 @@ class Ledger:
         text = json.dumps(asdict(inventory), separators=(",", ":"))
         epoch = self._call("register", name, inventory.machine, instance, int(lease_seconds * 1000), text)
         return cast(str, epoch)
+
+    def held_gpus(self, name: str) -> list[Gpu]:
+        """Of the GPUs that a host last had those that its environments have."""
+        with translated():
+            inventory = cast(str | None, self.redis.hget(self.keys.host(name), "inventory"))
+            held = gpus_of(cast(list[str], self.redis.hvals(self.keys.allocations(name))))
+        return [gpu for gpu in gpus_in(inventory or "") if gpu.uuid in held]
 
     def heartbeat(self, name: str, epoch: str) -> str:
         """ "ready" or "draining". Raises Fenced, NotFound."""

@@ -111,6 +111,16 @@ def host_of(name: str, r: dict[str, str], environments: list[str], lease_end_ms:
     )
 
 
+def gpus_in(inventory: str) -> list[Gpu]:
+    """The GPUs of an inventory as a record has it; "" is none."""
+    return [Gpu(**gpu) for gpu in json.loads(inventory)["gpus"]] if inventory else []
+
+
+def gpus_of(allocations: list[str]) -> set[str]:
+    """UUIDs that allocations hold."""
+    return {uuid for text in allocations for uuid in _gpus(text.rpartition("|")[2])}
+
+
 def _offer(values: dict[str, Any]) -> Offer:
     lists = {name: tuple(values[name]) for name in ("language_versions", "tags")}
     return Offer(**{**values, **lists})

@@ -22,6 +22,7 @@ from common.ledger import client_of
 from common.states import State
 from workers import tasks
 from workers.endings import Endings
+from workers.gpuwatcher import GpuWatcher
 from workers.member import Member
 from workers.reconciler import Reconciler
 from workers.sampler import Sampler
@@ -132,6 +133,7 @@ class ClaimerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self.claimer.start()
         sampler.start()
         Watcher(self.member, self.claimer.endings, sampler).start()
+        GpuWatcher(self.member, sampler).start()
 
     def stop(self, parent: Any) -> None:
         if self.claimer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import resource
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ TMPFS_SHARE = 2  # /tmp and /dev/shm hold half of the RAM each at most, and coun
 LOG_OPTIONS = {"max-size": "10m", "max-file": "3"}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS")
 CPU_PERIOD_MICROSECONDS = 100_000
+CDI_KIND = "nvidia.com/gpu"
 
 # The main process waits to be told to end. Then it passes that on to everything that runs inside, so that
 # programs can save their work, and waits until they are gone (two are left: the init and itself). Where what it waits
@@ -54,6 +56,7 @@ class Place:
     volume: Volume
     network: str
     sources: Sources
+    cdi: bool = False  # GPUs are handed over by the engine's own means (CDI) and not by NVIDIA's hook
 
 
 def body(job: Job, place: Place, settings: Settings) -> dict[str, Any]:
@@ -120,10 +123,15 @@ def host_config(job: Job, place: Place, settings: Settings) -> dict[str, Any]:
         "LogConfig": {"Type": "json-file", "Config": LOG_OPTIONS},
     }
     if job.gpus:
-        config["DeviceRequests"] = [
-            {"Driver": "nvidia", "DeviceIDs": list(job.gpus), "Capabilities": [["gpu", "compute", "utility"]]}
-        ]
+        config["DeviceRequests"] = [_device_request(job.gpus, place.cdi)]
     return config
+
+
+def _device_request(uuids: Sequence[str], cdi: bool) -> dict[str, Any]:
+    """GPUs by UUID, never by count: which ones is the ledger's to say."""
+    if cdi:
+        return {"Driver": "cdi", "DeviceIDs": [f"{CDI_KIND}={uuid}" for uuid in uuids]}
+    return {"Driver": "nvidia", "DeviceIDs": list(uuids), "Capabilities": [["gpu", "compute", "utility"]]}
 
 
 def variables(job: Job, place: Place) -> dict[str, str]:
@@ -139,7 +147,7 @@ def variables(job: Job, place: Place) -> dict[str, str]:
         "DCLOUD_ENVIRONMENT": job.id,
         **dict.fromkeys(THREAD_VARIABLES, cores),
     }
-    if not job.gpus:
+    if not job.gpus or place.cdi:
         values["NVIDIA_VISIBLE_DEVICES"] = "void"  # an engine that runs everything by NVIDIA's runtime gives none
     return values
 

@@ -184,7 +184,9 @@ def _found(row: dict[str, Any]) -> Found | None:
         pid=int(state["Pid"]),
         paused=bool(state["Paused"]),
         gpus=tuple(
-            uuid for request in row["HostConfig"]["DeviceRequests"] or () for uuid in request["DeviceIDs"] or ()
+            name.rpartition("=")[2]  # by CDI each has its kind before it
+            for request in row["HostConfig"].get("DeviceRequests") or ()
+            for name in request["DeviceIDs"] or ()
         ),
         created_at=datetime.fromisoformat(re.sub(r"\.\d+", "", row["Created"]).replace("Z", "+00:00")).timestamp(),
     )

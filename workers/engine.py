@@ -163,6 +163,11 @@ class Engine:
             finally:
                 cast(Any, stream)._response.close()  # the SDK's own `close` fails where the stream has ended
 
+    def cdi_directories(self) -> list[str]:
+        """Where the engine finds the devices that it can hand over itself (CDI); none where it cannot."""
+        with translated():
+            return list(self._api.info().get("CDISpecDirs") or ())
+
     # -- commands in containers
 
     def exec_create(

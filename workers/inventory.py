@@ -13,16 +13,17 @@ from common.errors import SettingsError
 from common.inventory import Inventory, Offer
 from common.settings import Settings
 from common.units import MIB
-from workers import gpus
+from workers.cards import Cards
 
 RAM_KEPT_MIB = 1024  # for the host itself
 STORAGE_SHARE = 0.8  # of what is free
 
 
-def gather(settings: Settings, engine_version: str, offers: tuple[Offer, ...] = ()) -> Inventory:
+def gather(settings: Settings, engine_version: str, cards: Cards, offers: tuple[Offer, ...] = ()) -> Inventory:
     """The inventory now. Raises SettingsError where a capacity cannot be read."""
-    driver = gpus.driver()
+    driver = cards.driver()
     storage_limit, notes = _storage_limit()
+    notes += tuple(f"GPU {gpu.uuid} is not given out: {cards.why(gpu)}." for gpu in driver.gpus if not gpu.healthy)
     return Inventory(
         cpu_milli=_capacity("DCLOUD_CAPACITY_CPU", settings.capacity_cpu, units.cpu_milli, _cpu_milli),
         ram_mib=_capacity("DCLOUD_CAPACITY_RAM", settings.capacity_ram, units.size_mib, _ram_mib),

@@ -17,6 +17,7 @@ from typing import IO, TypeVar
 
 from common.environment import Job
 from common.errors import Fenced, HostTaken, NotFound, RedisUnavailable
+from common.inventory import Inventory
 from common.ledger import Difference, Ledger, new_request
 from common.settings import Settings
 from common.states import Phase, State
@@ -45,6 +46,7 @@ class Member:
     def join(self) -> None:
         """Take the host name. Raises HostTaken with what to do."""
         self._lock_name()
+        self.host.cards.remember(self.ledger.held_gpus(self.name))
         inventory = self.host.inventory()
         try:
             self.epoch = self.ledger.register(self.name, self._instance, self.settings.lease_seconds, inventory)
@@ -54,6 +56,11 @@ class Member:
                 "Stop it, or set DCLOUD_HOST_NAME to another name here."
             ) from None
         log.info("host %s joined with epoch %s: %s", self.name, self.epoch, inventory)
+
+    def refresh(self, inventory: Inventory) -> None:
+        """Tell the ledger what this host has now. Raises Fenced, RedisUnavailable."""
+        self.ledger.heartbeat(self.name, self.epoch)  # a process that was fenced does not take the name back
+        self.ledger.register(self.name, self._instance, self.settings.lease_seconds, inventory)
 
     def start_heartbeat(self) -> None:
         """Beat until `leave`."""

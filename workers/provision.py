@@ -21,6 +21,8 @@ from common.settings import Settings
 from common.states import Phase, Reason
 from workers import catalogue, frameworks, gpus, inventory
 from workers.builders import Builders
+from workers.cards import Cards
+from workers.cdi import offers
 from workers.confinement import Place
 from workers.containers import Containers, Found
 from workers.engine import BUILDER, ENV, HOST, Engine, EngineError
@@ -72,6 +74,7 @@ class Host:
         self.images = Images(settings, self.engine, self.sources, self.catalogue)
         self.volumes_ = Volumes(settings)
         self.containers_ = Containers(settings, self.engine)
+        self.cards = Cards()
         builders = Builders(settings, self.engine, self.network, self.sources)
         self.builders = builders
         builds = TorchBuilds(settings, self.sources)
@@ -83,7 +86,7 @@ class Host:
 
     def inventory(self) -> Inventory:
         """What this host has now."""
-        return inventory.gather(self.settings, self.engine.version, self.images.offers())
+        return inventory.gather(self.settings, self.engine.version, self.cards, self.images.offers())
 
     def start(self, job: Job, report: Report) -> str:
         """Make everything that `job` needs and start its container; the container's id.
@@ -100,7 +103,8 @@ class Host:
             volume.pin(base.key, job.contract.libraries, layer.lock)
             report.phase(Phase.STORAGE, 1, "Storage is ready")
             report.starting()
-            place = Place(base, layer, volume, self.network.ready(), self.sources)
+            cdi = bool(job.gpus) and offers(self.engine.cdi_directories(), job.gpus)
+            place = Place(base, layer, volume, self.network.ready(), self.sources, cdi)
             return self.containers_.start(job, place, container_id)
         except EngineError as error:
             raise ProvisionError(

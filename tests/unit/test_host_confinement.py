@@ -10,6 +10,7 @@ import pytest
 from common.contract import parse
 from common.environment import Job
 from common.settings import Settings
+from workers.cdi import offers
 from workers.confinement import Place, body, host_config, hostname, variables
 from workers.images import BaseImage
 from workers.layers import Layer
@@ -117,3 +118,26 @@ def test_host_names(name: str, expected: str) -> None:
 
 def test_pids_are_a_setting() -> None:
     assert host_config(job(), PLACE, replace(SETTINGS, pids_limit=99))["PidsLimit"] == 99
+
+
+def test_gpus_by_cdi_where_the_engine_has_them_so() -> None:
+    config = host_config(job(gpus=("GPU-a", "GPU-b")), replace(PLACE, cdi=True), SETTINGS)
+    (request,) = config["DeviceRequests"]
+    assert request == {"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=GPU-a", "nvidia.com/gpu=GPU-b"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("nvidia.yaml", "kind: nvidia.com/gpu\ndevices:\n- name: GPU-a\n- name: GPU-b\n- name: all\n", True),
+        ("nvidia.json", '{"kind": "nvidia.com/gpu", "devices": [{"name": "GPU-a"}, {"name": "GPU-b"}]}', True),
+        ("nvidia.yaml", "kind: nvidia.com/gpu\ndevices:\n- name: '0'\n- name: GPU-a\n", False),
+        ("other.yaml", "kind: vendor.com/net\ndevices:\n- name: GPU-a\n- name: GPU-b\n", False),
+        ("broken.yaml", "kind: [", False),
+        ("notes.txt", "kind: nvidia.com/gpu\ndevices:\n- name: GPU-a\n- name: GPU-b\n", False),
+    ],
+)
+def test_cdi_is_used_where_every_gpu_is_named_by_its_uuid(tmp_path: Path, name: str, text: str, expected: bool) -> None:
+    (tmp_path / name).write_text(text)
+    assert offers([str(tmp_path)], ["GPU-a", "GPU-b"]) is expected
+    assert offers([], ["GPU-a"]) is False

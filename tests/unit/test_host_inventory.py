@@ -9,6 +9,7 @@ import pytest
 
 from common.errors import SettingsError
 from common.settings import Settings
+from workers.cards import Cards
 from workers.inventory import gather
 
 SETTINGS = Settings(
@@ -17,14 +18,14 @@ SETTINGS = Settings(
 
 
 def test_capacities_as_they_are_set(tmp_path: Path) -> None:
-    found = gather(replace(SETTINGS, data_dir=tmp_path), "28.0")
+    found = gather(replace(SETTINGS, data_dir=tmp_path), "28.0", Cards())
     assert (found.cpu_milli, found.ram_mib, found.storage_mib) == (4000, 15259, 2**20)
     assert found.engine == "28.0"
     assert len(found.machine) >= 16
 
 
 def test_capacities_of_the_machine(tmp_path: Path) -> None:
-    found = gather(Settings(redis_url="redis://x", data_dir=tmp_path), "28.0")
+    found = gather(Settings(redis_url="redis://x", data_dir=tmp_path), "28.0", Cards())
     assert found.cpu_milli >= 1000
     assert found.ram_mib > 0
     assert found.storage_mib > 0
@@ -33,4 +34,4 @@ def test_capacities_of_the_machine(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["capacity_cpu", "capacity_ram", "capacity_storage"])
 def test_nonsense_is_refused_by_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match=f"DCLOUD_{name.upper()}: 'lots'"):
-        gather(replace(SETTINGS, data_dir=tmp_path, **{name: "lots"}), "28.0")
+        gather(replace(SETTINGS, data_dir=tmp_path, **{name: "lots"}), "28.0", Cards())

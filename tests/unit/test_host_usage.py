@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from common.states import Reason
+from workers.containers import Found
 from workers.endings import Facts, why
-from workers.sampler import _use
+from workers.sampler import Sampler, _use
 from workers.usage import Counters, Kernel
 from workers.volumes import Fill
 
@@ -106,3 +110,17 @@ def test_why_a_container_ended(code: int, facts: Facts | None, engines_word: boo
     assert reason is expected
     assert f"Exit code {code}." in message
     assert ("for want of RAM: 1." in message) == bool(facts and facts.oom_kills)
+
+
+def test_of_what_is_wrong_the_worst_is_told() -> None:
+    member = SimpleNamespace(ledger=SimpleNamespace(redis=None, keys=None))
+    sampler = Sampler(cast(Any, member), cast(Any, None))
+    found = Found("e1", 1, "c", "n", "h", True, None, False, 0.0, 1, False, ("GPU-1",))
+    full = Fill(95, 100, True)
+    assert sampler._wrong(found, Fill(5, 100, True)) is None
+    assert sampler._wrong(found, full) is Reason.STORAGE_NEARLY_FULL
+    assert sampler._wrong(replace(found, paused=True), full) is Reason.PAUSED
+    sampler.sick_gpus = frozenset({"GPU-1", "GPU-2"})
+    assert sampler._wrong(replace(found, paused=True), full) is Reason.GPU_LOST
+    assert sampler._wrong(found, Fill(95, 100, False)) is Reason.STORAGE_BROKEN
+    assert sampler._wrong(replace(found, gpus=("GPU-3",)), None) is None
