@@ -19,6 +19,7 @@ from redis import RedisError
 from werkzeug.exceptions import HTTPException
 
 from common.errors import (
+    Changed,
     ChannelClosed,
     ChannelFull,
     Conflict,
@@ -90,6 +91,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(ContractError, _contract)
     app.register_error_handler(NotFound, lambda e: problem(404, str(e)))
     app.register_error_handler(IllegalTransition, lambda e: problem(409, str(e)))
+    app.register_error_handler(Changed, lambda e: problem(412, f"{e}."))
     app.register_error_handler(Conflict, lambda e: problem(422, str(e)))
     app.register_error_handler(ChannelClosed, lambda e: problem(410, str(e)))
     app.register_error_handler(ChannelFull, lambda e: _later(429, str(e)))

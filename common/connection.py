@@ -10,6 +10,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from common.errors import (
+    Changed,
     Conflict,
     DCloudError,
     Fenced,
@@ -30,6 +31,7 @@ _ERRORS: dict[str, type[DCloudError]] = {
     "FENCED": Fenced,
     "TAKEN": HostTaken,
     "CONFLICT": Conflict,
+    "CHANGED": Changed,
     "BADARG": LedgerError,
     "NEVER": NeverFits,
 }

@@ -11,6 +11,7 @@ DCloudError                   something a person can act on; its text says what 
 │   ├── Fenced                the host has a newer worker process; the caller must stop
 │   ├── HostTaken             another live worker holds this host name
 │   ├── NeverFits             no host could hold it even if it were empty
+│   ├── Changed               it is another version than the caller saw
 │   └── Conflict              the same request id with another body
 ├── Unsuitable                what is there does not allow it
 ├── Taken                     there is one of that name already
@@ -86,6 +87,10 @@ class NeverFits(LedgerError):
     def __init__(self, text: str):
         self.nearest: dict[str, int] | None = json.loads(text)
         super().__init__("No host of this installation could ever hold it.")
+
+
+class Changed(LedgerError):
+    """It is another version than the caller saw."""
 
 
 class Conflict(LedgerError):

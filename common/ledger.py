@@ -160,19 +160,21 @@ class Ledger:
         records = self._records(env_ids)
         return {env_id: environment_of(env_id, record, contract, 0) for env_id, record, contract in records}
 
-    def delete(self, env_id: str) -> Environment:
-        """Remove an environment, wherever it is in its life. Raises NotFound."""
-        self._call("delete", env_id)
+    # `seen` is an environment as the caller saw it: nothing is done to another version of it, but Changed raised
+
+    def delete(self, env_id: str, seen: Environment | None = None) -> Environment:
+        """Remove an environment, wherever it is in its life. Raises NotFound, Changed."""
+        self._call("delete", env_id, *_version(seen))
         return self.get(env_id)
 
-    def stop(self, env_id: str, reason: Reason = Reason.USER_REQUEST) -> Environment:
-        """Stop a running environment. Raises NotFound, IllegalTransition."""
-        self._call("stop", env_id, reason)
+    def stop(self, env_id: str, reason: Reason = Reason.USER_REQUEST, seen: Environment | None = None) -> Environment:
+        """Stop a running environment. Raises NotFound, IllegalTransition, Changed."""
+        self._call("stop", env_id, reason, *_version(seen))
         return self.get(env_id)
 
-    def start(self, env_id: str) -> Environment:
-        """Start a stopped environment on the host that has its storage. Raises NotFound, IllegalTransition."""
-        self._call("start", env_id)
+    def start(self, env_id: str, seen: Environment | None = None) -> Environment:
+        """Start a stopped environment on the host that has its storage. Raises NotFound, IllegalTransition, Changed."""
+        self._call("start", env_id, *_version(seen))
         return self.get(env_id)
 
     def explain(self, env_id: str) -> dict[str, Any]:
@@ -416,6 +418,10 @@ def _library() -> tuple[str, str]:
     text = "\n".join((directory / f"{part}.lua").read_text(encoding="utf-8") for part in PARTS)
     name = "dcloud_" + hashlib.sha256(text.encode()).hexdigest()[:12]
     return name, text.replace("@LIBRARY@", name)
+
+
+def _version(seen: Environment | None) -> list[str]:
+    return [f"{seen.revision // 1000}-{seen.revision % 1000}"] if seen else []
 
 
 def new_request() -> str:

@@ -53,11 +53,19 @@ local function submit(P, id, owner, name, contract, shape, priority, cost, lifet
   return id
 end
 
--- delete id → state
-local function delete(P, id)
+-- nil, or what is wrong where a caller saw another version than there is now; `seen` is the event that it saw last, "" is any.
+-- Asked only after the look whether it is done already, so that a repeated call is no such problem.
+local function changed_since(env, seen)
+  if seen and seen ~= '' and seen ~= env.event then return fail('CHANGED', 'It has changed since you looked. Look again') end
+end
+
+-- delete id [seen] → state
+local function delete(P, id, seen)
   local env = load_env(P, id)
   if not env then return fail('NOTFOUND', 'There is no environment ' .. id) end
   if env.state == 'deleted' or env.state == 'deleting' then return env.state end
+  local problem = changed_since(env, seen)
+  if problem then return problem end
   if env.state == 'queued' then
     dequeue(P, id, env)
     unreserve(P, id)
@@ -71,21 +79,25 @@ local function delete(P, id)
   return env.state
 end
 
--- stop id reason → state
-local function stop(P, id, reason)
+-- stop id reason [seen] → state
+local function stop(P, id, reason, seen)
   local env = load_env(P, id)
   if not env then return fail('NOTFOUND', 'There is no environment ' .. id) end
   if env.state == 'stopping' or env.state == 'stopped' then return env.state end
+  local problem = changed_since(env, seen)
+  if problem then return problem end
   if env.state ~= 'running' then return fail('ILLEGAL', 'It is ' .. env.state .. '; only a running environment can be stopped') end
   order(P, id, env, { state = 'stopping', reason = reason, message = 'Stopping', expires = '' })
   return env.state
 end
 
--- start id → state
-local function start(P, id)
+-- start id [seen] → state
+local function start(P, id, seen)
   local env = load_env(P, id)
   if not env then return fail('NOTFOUND', 'There is no environment ' .. id) end
   if env.state == 'queued' or MAKING[env.state] or env.state == 'running' then return env.state end
+  local problem = changed_since(env, seen)
+  if problem then return problem end
   if env.state ~= 'stopped' then return fail('ILLEGAL', 'It is ' .. env.state .. '; only a stopped environment can be started') end
   change(P, id, env, { state = 'queued', reason = '', message = 'Waiting for room on ' .. env.pin, progress = '0', attempt = '1',
     score = place(P, env.owner, env.priority, tonumber(env.cost)), since = int(time_ms()) })

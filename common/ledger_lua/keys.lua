@@ -81,7 +81,7 @@ Keys, their types and meaning
   P:swept              string  there while the last expire is recent
   P:feed               pub/sub {"env", "id"} of every event
 
-Errors begin with one word: NOTFOUND ILLEGAL STALE FENCED TAKEN CONFLICT BADARG NEVER.
+Errors begin with one word: NOTFOUND ILLEGAL STALE FENCED TAKEN CONFLICT CHANGED BADARG NEVER.
 ]]
 
 local MAX_ATTEMPTS = 3

@@ -24,7 +24,7 @@ from test_api_access import filled, routes
 import api
 from api.auth import PUBLIC
 from api.services import Services
-from common.errors import TooMany
+from common.errors import Changed, TooMany
 from common.keys import Keys
 from common.rates import PARTS, Rates
 from common.settings import Settings
@@ -55,6 +55,28 @@ def test_what_changed_meanwhile_is_not_acted_upon(ada: FlaskClient, host: Simula
     until(ada, env_id, "stopped")
     problem(ada.post(f"{at}/start", headers={"If-Match": now}), 412)
     assert ada.delete(at, headers={"If-Match": "*"}).status_code == 202
+
+
+def test_the_ledger_itself_looks_at_the_version(ada: FlaskClient, host: SimulatedHost, parts: Services) -> None:
+    """What changes between the API's look and the act is not acted upon either; what is sent twice is done once."""
+    env_id, ledger = submitted(ada)["id"], parts.ledger
+    seen = ledger.get(env_id)
+    until(ada, env_id, "running")
+    for act in (ledger.stop, ledger.delete):
+        with pytest.raises(Changed):
+            act(env_id, seen=seen)
+    running = ledger.get(env_id)
+    for _ in range(2):
+        ledger.stop(env_id, seen=running)
+    until(ada, env_id, "stopped")
+    with pytest.raises(Changed):
+        ledger.start(env_id, seen=running)
+    stopped = ledger.get(env_id)
+    for _ in range(2):
+        ledger.start(env_id, seen=stopped)
+    until(ada, env_id, "running")
+    for _ in range(2):
+        ledger.delete(env_id, seen=ledger.get(env_id))
 
 
 @pytest.mark.parametrize("path", [ENVIRONMENTS, USERS, TOKENS, f"{USERS}/me", f"{USERS}/me/quota", "/api/v1/quota"])
