@@ -9,6 +9,8 @@ import json
 import logging
 import threading
 
+from redis import RedisError
+
 from common.channel import WorkerEnd
 from common.contract import Contract
 from common.errors import ChannelClosed, DCloudError, NotFound
@@ -51,6 +53,14 @@ class Sessions:
 
     def _serve(self, end: WorkerEnd) -> None:
         try:
+            self._answer(end)
+        except RedisError as error:  # the channel went with it, and its client finds out by itself
+            log.warning("a session ended: %s", error)
+        finally:
+            self._slots.release()
+
+    def _answer(self, end: WorkerEnd) -> None:
+        try:
             if end.request["op"] == "check":
                 self._check_libraries(end)
                 return
@@ -63,11 +73,11 @@ class Sessions:
             pass  # the client has gone
         except DCloudError as error:
             end.error(str(error))
+        except RedisError:
+            raise
         except Exception:
             log.exception("a session broke")
             end.error("The session broke on the host. Try again; the worker's log has the details.")
-        finally:
-            self._slots.release()
 
     def _check(self, env_id: str) -> None:
         environment = self.member.ledger.get(env_id)
@@ -100,7 +110,7 @@ class Sessions:
                         running.resize(said.rows, said.cols)
                     else:
                         running.write(said.data)
-        except (ChannelClosed, OSError, DCloudError):
+        except (ChannelClosed, OSError, DCloudError, RedisError):
             return
         finally:
             running.close()

@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from own_redis import OwnRedis, own_redis
 from redis import Redis
 
 from common.contract import parse
 from common.environment import Job
 from common.ledger import Ledger
 from common.settings import Settings
-from deploy import redis_server as server
 from workers.member import Member
 from workers.reporter import Reporter
 from workers.runs import Runs
 
-
-class OwnRedis:
-    """A Redis that a test may kill."""
-
-    def __init__(self, directory: Path):
-        self.port = server.free_port()
-        self.directory = directory
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return server.url(self.port, "secret")
-
-    def start(self) -> None:
-        command = server.command(server.find_server(), self.directory, self.port, "secret")
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        server.wait_until_it_answers(self.url)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
-    own = OwnRedis(tmp_path)
-    yield own
-    own.kill()
+__all__ = ["own_redis"]
 
 
 def report(url: str) -> Reporter:
