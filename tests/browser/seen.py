@@ -51,4 +51,4 @@ def assert_accessible(page: Page) -> None:
         for v in found
         if v["impact"] in SERIOUS or os.environ.get("AXE_ALL")
     ]
-    assert serious == [], page.url
+    assert not serious, f"{page.url}: {serious}"

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from seen import give_token, photograph, sign_in
 
 from api.client import Client
+from common.inventory import Gpu, Inventory
 from common.stats import Use
 
 Submit = Callable[..., str]
@@ -156,10 +157,17 @@ def test_a_session_that_ended_leads_back(signed_in: Page, parts: Any, host: Any,
 
 
 def test_hosts_show_what_is_free_and_whose_the_rest_is(
-    signed_in: Page, visitor: Any, host: Any, submit: Submit, server: Any, token_of: Any
+    signed_in: Page, visitor: Any, host: Any, submit: Submit, server: Any, token_of: Any, parts: Any
 ) -> None:
-    submit("mine", resources={"gpu": "1", "cpu": "2"})
-    submit("theirs", user="eve")
+    cards = tuple(Gpu(f"GPU-{n}", "NVIDIA H100", 81_559, healthy=n != 7) for n in range(8))
+    inventory = Inventory(64_000, 512_000, 4_000_000, cards, "580.1", "13.0", "28.5", "m2")
+    epoch = parts.ledger.register("gpu-2", "i", 40, inventory)
+    for name, user, gpus in (("protein-folding", "ada", 2), ("tuning", "eve", 1), ("diffusion", "ada", 1)):
+        wanted = {"gpu": f"H100:{gpus}", "cpu": f"{gpus * 8}", "ram": f"{gpus * 64}GiB", "storage": "400GB"}
+        submit(name, user=user, resources=wanted)
+        assert parts.ledger.claim("gpu-2", epoch)
+    submit("mine", resources={"gpu": "H200:1", "cpu": "2"})
+    submit("theirs", user="eve", resources={"gpu": "0", "cpu": "1", "ram": "2GB"})
     page = signed_in
     page.get_by_role("link", name="Hosts").click()
     expect(page.get_by_role("img", name="CPU: 5 of 8 free; mine: 2; another user: 1")).to_be_visible()
