@@ -37,6 +37,7 @@ class Settings:
     lease_seconds: float = 40.0  # silence after which a host counts as lost
     sweep_seconds: float = 30.0  # time between two looks at the queue and at the engine, jittered
     orphan_grace_seconds: float = 60.0  # age at which a container of ours without an allocation is removed
+    store_limit: str = "100GB"  # cap on layers and wheels together; what is in use stays
     catalogue: str = ""  # file with the operating systems and Pythons on offer; empty is workers/catalogue.yaml
     registry: str = ""  # prefix of a registry for base images, as in registry.lab:5000; empty is the engine's default
     registry_timeout_seconds: float = 15.0  # a registry that does not answer by then counts as absent

@@ -65,6 +65,8 @@ def main(roots: list[str]) -> int:
         (root, os.path.join(directory, name))  # noqa: PTH118
         for root in roots
         for directory, _, names in os.walk(root)
+        # what a wheel's `.data` holds is moved when it is installed, and the installer knows each file of it
+        if ".data" not in os.path.relpath(directory, root).partition(os.sep)[0]
         for name in names
         if name.endswith(".py")
     ]

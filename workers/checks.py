@@ -49,25 +49,30 @@ def check(host: Host, contract: Contract, tick: Callable[[], None]) -> Checked:
     """
     plain = replace(contract, packages=())
     try:
-        base = host.images.get(plain, lambda _fraction, _said: None, lambda _line: None)
-        tick()
-        wanted = host.accelerator(contract.resources.gpus.count)
-        lock = contract.lock or host.resolutions.known(base, contract.libraries, wanted)
-        if not lock:
-            with host.builders.builder(base) as builder:
-                lock = host.resolutions.resolve(builder, base, contract.libraries, wanted, tick, lambda _line: None)
-        warnings = "".join(f" {sentence}" for sentence in frameworks.check(lockfile.read(lock), wanted))
-        names = tuple(f"{pin.name}=={pin.version}" for pin in lockfile.read(lock))
-        layer = host.layers.find(base, lock) if not contract.packages else None
-        if layer is not None:
-            return Checked("ok", f"{_count(names)}, here already.{warnings}", names, True, installed_bytes=_size(layer))
-        download = _download_bytes(host, base, lock)
-        return Checked("ok", f"{_count(names)} would be installed.{warnings}", names, download_bytes=download)
+        with host.store.used():
+            return _checked(host, contract, plain, tick)
     except ProvisionError as error:
         refused = error.reason in (Reason.LIBRARIES_UNRESOLVABLE, Reason.IMAGE_UNAVAILABLE)
         return Checked("conflict" if refused else "unknown", str(error))
     except EngineError as error:
         return Checked("unknown", f"The engine of the host refused a step: {error}")
+
+
+def _checked(host: Host, contract: Contract, plain: Contract, tick: Callable[[], None]) -> Checked:
+    base = host.images.get(plain, lambda _fraction, _said: None, lambda _line: None)
+    tick()
+    wanted = host.accelerator(contract.resources.gpus.count)
+    lock = contract.lock or host.resolutions.known(base, contract.libraries, wanted)
+    if not lock:
+        with host.builders.builder(base) as builder:
+            lock = host.resolutions.resolve(builder, base, contract.libraries, wanted, tick, lambda _line: None)
+    warnings = "".join(f" {sentence}" for sentence in frameworks.check(lockfile.read(lock), wanted))
+    names = tuple(f"{pin.name}=={pin.version}" for pin in lockfile.read(lock))
+    layer = host.layers.find(base, lock) if not contract.packages else None
+    if layer is not None:
+        return Checked("ok", f"{_count(names)}, here already.{warnings}", names, True, installed_bytes=_size(layer))
+    download = _download_bytes(host, base, lock)
+    return Checked("ok", f"{_count(names)} would be installed.{warnings}", names, download_bytes=download)
 
 
 def _count(names: tuple[str, ...]) -> str:

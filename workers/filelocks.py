@@ -18,8 +18,7 @@ POLL_SECONDS = 0.05
 @contextmanager
 def held(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock `path`. While another holds it, `waiting` is called now and then; what it raises ends the wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _opened(path)
     try:
         while not _taken(descriptor):
             if waiting:
@@ -28,6 +27,32 @@ def held(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Hold the lock `path` together with others who share it; `alone` finds it taken meanwhile."""
+    descriptor = _opened(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Hold the lock `path` if nobody else does; whether that is so. Others wait until the end."""
+    descriptor = _opened(path)
+    try:
+        yield _taken(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _taken(descriptor: int) -> bool:

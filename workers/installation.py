@@ -63,7 +63,7 @@ class Installation:
             lock_file.write_text(self.lock)
             self._link_or_fetch()
             if self._compile():
-                self._install("--offline", lambda line: None, lambda: self.progress(COMPILED, "Linking the libraries"))
+                self._link()
                 # hard links are ordered by the journal, but what was unpacked just now is not
                 subprocess.run(["sync", "-f", str(self.store)], check=True, timeout=SYNC_TIMEOUT_SECONDS)
         except BaseException:
@@ -98,10 +98,13 @@ class Installation:
             download.read(text)
 
         if self._install("--no-offline", line, tick) != 0:
-            whole = "\n".join(said)
-            # a lock that a user handed in may name what no index has
-            reason = Reason.LIBRARIES_UNRESOLVABLE if unresolvable(whole) else Reason.LIBRARIES_NOT_INSTALLED
-            raise ProvisionError(reason, f"Installing the libraries failed. {explanation(whole)}", whole)
+            raise _failed("\n".join(said))
+
+    def _link(self) -> None:
+        """Link all again, with what was compiled."""
+        said: list[str] = []
+        if self._install("--offline", said.append, lambda: self.progress(COMPILED, "Linking the libraries")) != 0:
+            raise _failed("\n".join(said))
 
     def _install(self, where: str, line: Log, tick: Callable[[], None]) -> int:
         if self.tree.exists():
@@ -142,6 +145,12 @@ class Installation:
     def _archives(self) -> set[str]:
         """Unpacked wheels in the cache."""
         return _names(self.cache / "archive-v0")
+
+
+def _failed(said: str) -> ProvisionError:
+    # a lock that a user handed in may name what no index has
+    reason = Reason.LIBRARIES_UNRESOLVABLE if unresolvable(said) else Reason.LIBRARIES_NOT_INSTALLED
+    return ProvisionError(reason, f"Installing the libraries failed. {explanation(said)}", said)
 
 
 def _names(directory: Path) -> set[str]:

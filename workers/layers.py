@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,7 @@ class Layers:
         key = self.key(base, lock)
         tree = self.builders.store / "layers" / key
         if self._seal(key).exists() and tree.is_dir():
+            os.utime(self._seal(key))  # used now, as far as the store's cap goes
             return Layer(key, tree, lock)
         return None
 

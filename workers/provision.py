@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,10 +36,13 @@ from workers.libraries import Libraries, Told
 from workers.network import Network
 from workers.resolutions import Resolutions
 from workers.sources import sources
+from workers.store import Store
 from workers.torch_builds import TorchBuilds
 from workers.volumes import Fill, Volumes
 
 __all__ = ["Exec", "Found", "Host", "Report"]
+
+log = logging.getLogger(__name__)
 
 
 class Report(Protocol):
@@ -81,6 +86,8 @@ class Host:
         self.resolutions = Resolutions(settings, builders, builds, _uv_version())
         self.layers = Layers(settings, builders, builds, _uv_version())
         self.libraries = Libraries(builders, self.resolutions, self.layers)
+        self.store = Store(settings)
+        self._tidying = threading.Lock()
         self._remove_builders()
         self.network.ready()
 
@@ -95,12 +102,13 @@ class Host:
         """
         try:
             base = self.images.get(job.contract, lambda f, said: report.phase(Phase.IMAGE, f, said), report.log)
-            layer = self._layer(job, base, report)
-            report.locked(layer.lock)
-            report.phase(Phase.STORAGE, 0, "Making the storage")
-            container_id = self.containers_.take_over(job)
-            volume = self.volumes_.open(job.id, job.contract.resources.storage_mib)
-            volume.pin(base.key, job.contract.libraries, layer.lock)
+            with self.store.used():  # until the storage says which layer it needs
+                layer = self._layer(job, base, report)
+                report.locked(layer.lock)
+                report.phase(Phase.STORAGE, 0, "Making the storage")
+                container_id = self.containers_.take_over(job)
+                volume = self.volumes_.open(job.id, job.contract.resources.storage_mib)
+                volume.pin(base.key, job.contract.libraries, layer.lock)
             report.phase(Phase.STORAGE, 1, "Storage is ready")
             report.starting()
             cdi = bool(job.gpus) and offers(self.engine.cdi_directories(), job.gpus)
@@ -154,8 +162,17 @@ class Host:
         return frameworks.accelerator(count, gpus.driver().version if count else "")
 
     def tend(self) -> None:
-        """Put back what others may have taken away: the bridge and the rules that shield this host."""
+        """Put back what others may have taken away: the bridge and the rules of this host. Make room in the store."""
         self.network.ready()
+        if not self._tidying.locked():
+            threading.Thread(target=self._tidy, name="store", daemon=True).start()
+
+    def _tidy(self) -> None:
+        with self._tidying:
+            try:
+                self.store.tidy()
+            except (OSError, ValueError, KeyError, subprocess.SubprocessError):
+                log.exception("the store could not be tidied")
 
     def teardown(self) -> None:
         """Take away what no environment owns: builders, bridge, firewall rules. After all are stopped."""

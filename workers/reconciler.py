@@ -44,6 +44,7 @@ class Reconciler:
         self._give_back_unworked(set(difference.making) - busy)
         self._remove_orphans(found)
         ended = member.ledger.expire(interval_seconds=member.settings.sweep_seconds / 4)
+        member.host.tend()
         return ended > 0 or difference != Difference()
 
     def _give_back_unworked(self, unworked: set[str]) -> None:

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def wheel(directory: Path, name: str, version: str, needs: Iterable[str] = (), extras: Iterable[str] = ()) -> Path:
-    """A wheel of one module that knows its version. `needs` are its requirements."""
+def wheel(
+    directory: Path, name: str, version: str, needs: Iterable[str] = (), extras: Iterable[str] = (), mib: int = 0
+) -> Path:
+    """A wheel of one module that knows its version. `needs` are its requirements, `mib` is the size of its data."""
     module = name.replace("-", "_")
     info = f"{module}-{version}.dist-info"
     metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}"]
@@ -21,10 +23,13 @@ def wheel(directory: Path, name: str, version: str, needs: Iterable[str] = (), e
         f"{info}/METADATA": "\n".join([*metadata, ""]),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
+    files[f"{module}-{version}.data/purelib/{module}_moved.py"] = "here = True\n"
+    if mib:
+        files[f"{module}/data"] = "x" * (mib << 20)
     record = "".join(f"{path},sha256={_digest(text)},{len(text)}\n" for path, text in files.items())
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{module}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for inner, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
             archive.writestr(inner, text)
     return path

@@ -41,6 +41,8 @@ def test_a_tree_is_compiled_and_works(tmp_path: Path) -> None:
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg/good.py").write_text(SOURCE)
     (tmp_path / "pkg/for_another_python.py").write_text("print 'hello'")
+    (tmp_path / "pkg-1.0.data/platlib").mkdir(parents=True)
+    (tmp_path / "pkg-1.0.data/platlib/moved.py").write_text(SOURCE)  # the installer knows each file that it moves
     command = [sys.executable, "-I", "-S", "-c", Path(bytecode.__file__).read_text(), str(tmp_path)]
     said = subprocess.run(command, capture_output=True, check=True, text=True)
     assert sorted(said.stdout.split()) == sorted(

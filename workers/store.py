@@ -1,0 +1,145 @@
+"""The store's size: layers and uv's cache together stay under a cap, least recently used out first.
+
+What an environment of this machine has, running or stopped, stays whatever the size is; and nothing goes
+while anything is being installed or is about to be used. Who does that holds the store's lock, shared.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common import units
+from common.errors import SettingsError
+from common.settings import Settings
+from workers.filelocks import alone, shared
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = 3600
+ENTRY_BYTES = 1 << 20  # an entry of uv's cache has a few hundred bytes
+
+
+class Store:
+    """The store of this machine. Several processes may work on it."""
+
+    def __init__(self, settings: Settings):
+        """Raises SettingsError where the cap is no size."""
+        self.root = settings.data_dir / "store"
+        self.seals = settings.data_dir / "layers"
+        self.compiled = settings.data_dir / "compiled"
+        self.volumes = settings.data_dir / "volumes"
+        self.lock = settings.data_dir / "locks" / "store"
+        try:
+            self.limit_bytes = units.size_mib(settings.store_limit) * units.MIB
+        except ValueError as error:
+            raise SettingsError(f"DCLOUD_STORE_LIMIT: {settings.store_limit!r} {error}.") from None
+        self._seen: frozenset[str] = frozenset()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Nothing goes meanwhile. From looking for a layer until a volume says that it needs it."""
+        with shared(self.lock):
+            yield
+
+    def tidy(self) -> list[str]:
+        """Make room where there is too much; the keys of the layers that went. Does nothing while the store is used."""
+        contents = self._contents()
+        if contents == self._seen:
+            return []  # nothing was added since the last time
+        gone: list[str] = []
+        if self._bytes() > self.limit_bytes:
+            with alone(self.lock) as free:
+                if not free:
+                    return []
+                gone = self._shrink()
+                contents = self._contents()
+        self._seen = contents
+        return gone
+
+    def _shrink(self) -> list[str]:
+        for key in _names(self.root / "layers") - {seal.stem for seal in self.seals.glob("*.json")}:
+            _delete(self.root / "layers" / key)  # never finished, and nobody is at it now
+        gone: list[str] = []
+        unused = self._unused()
+        size = self._bytes()
+        while size > self.limit_bytes:
+            if not self._drop_unlinked():
+                if not unused:
+                    log.warning(
+                        "The store has %s, over its cap of %s (DCLOUD_STORE_LIMIT), and all of it is in use.",
+                        *(units.human_mib(amount // units.MIB) for amount in (size, self.limit_bytes)),
+                    )
+                    break
+                key = unused.pop(0)
+                (self.seals / f"{key}.json").unlink(missing_ok=True)  # a tree without one does not count
+                _delete(self.root / "layers" / key)
+                gone.append(key)
+                self._drop_unlinked()
+            size = self._bytes()
+        if gone:
+            log.info("%d layers that nobody has used for long were removed from the store", len(gone))
+        return gone
+
+    def _unused(self) -> list[str]:
+        """Keys of layers that no environment has, the longest unused first."""
+        locks = set()
+        for pinned in self.volumes.glob("*/pinned.json"):
+            locks.add(json.loads(pinned.read_text())["lock"])
+        mounts = Path("/proc/self/mountinfo").read_text()
+        seals = sorted(self.seals.glob("*.json"), key=lambda seal: seal.stat().st_mtime)
+        return [
+            seal.stem
+            for seal in seals
+            if json.loads(seal.read_text())["lock"] not in locks and f"/layers/{seal.stem}," not in mounts
+        ]
+
+    def _drop_unlinked(self) -> bool:
+        """Remove unpacked wheels that no layer has any more; whether there were some."""
+        found = [path for path in self.root.glob("cache/*/archive-v*/*") if not _linked(path)]
+        for path in found:
+            _delete(path)
+            self._forget(path)
+            for mark in self.compiled.glob(f"*/{path.name}"):
+                mark.unlink(missing_ok=True)
+        return bool(found)
+
+    def _forget(self, archive: Path) -> None:
+        """Let uv forget an unpacked wheel: it would count on one that its entries name."""
+        for entry in archive.parents[1].glob("wheels-v*/**/*"):
+            named = entry.readlink().name == archive.name if entry.is_symlink() else False
+            if not named and entry.is_file() and entry.stat().st_size < ENTRY_BYTES:
+                named = archive.name.encode() in entry.read_bytes()
+            if named:
+                entry.unlink()
+
+    def _contents(self) -> frozenset[str]:
+        return frozenset(str(path) for glob in ("layers/*", "cache/*/archive-v*/*") for path in self.root.glob(glob))
+
+    def _bytes(self) -> int:
+        """What it takes on the disk; a file of many names counts once."""
+        command = ["nice", "du", "--summarize", "--block-size=1", str(self.root)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+        return int((done.stdout.split() or ["0"])[0])
+
+
+def _linked(archive: Path) -> bool:
+    return any(
+        os.lstat(os.path.join(directory, name)).st_nlink > 1  # noqa: PTH118 - of very many files
+        for directory, _, files in os.walk(archive)
+        for name in files
+    )
+
+
+def _names(directory: Path) -> set[str]:
+    return {path.name for path in directory.glob("*")}
+
+
+def _delete(tree: Path) -> None:
+    shutil.rmtree(tree, ignore_errors=True)
