@@ -10,6 +10,7 @@ from redis import BlockingConnectionPool, Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
+from api.apart import apart
 from api.feed import Feed
 from api.provider import Provider
 from common.accounts import Accounts
@@ -60,7 +61,7 @@ def make(settings: Settings) -> Services:
     """Services for `settings`. Nothing connects yet, so that the API starts while Redis is away."""
     text = _client(settings.redis_url, decode=True)
     ledger = Ledger(text, settings.key_prefix)
-    accounts = Accounts(text, ledger.keys)
+    accounts = Accounts(text, ledger.keys, apart)
     return Services(
         settings=settings,
         ledger=ledger,
