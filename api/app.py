@@ -30,6 +30,7 @@ from api import (
     quotas,
     services,
     stats,
+    storage,
     tokens,
     users,
 )
@@ -46,6 +47,7 @@ _VERSION_1 = (
     events,
     logs,
     stats,
+    storage,
     locks,
     channels,
     hosts,

@@ -10,7 +10,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -175,6 +175,13 @@ class Ledger:
     def start(self, env_id: str, seen: Environment | None = None) -> Environment:
         """Start a stopped environment on the host that has its storage. Raises NotFound, IllegalTransition, Changed."""
         self._call("start", env_id, *_version(seen))
+        return self.get(env_id)
+
+    def grow(self, env_id: str, storage_mib: int) -> Environment:
+        """Give a stopped environment more storage. Raises NotFound, IllegalTransition where there is no more."""
+        contract = self.get(env_id).contract
+        bigger = replace(contract, resources=replace(contract.resources, storage_mib=storage_mib))
+        self._call("grow", env_id, storage_mib, json.dumps(bigger.to_dict(), separators=(",", ":")))
         return self.get(env_id)
 
     def explain(self, env_id: str) -> dict[str, Any]:

@@ -54,6 +54,7 @@ for _command in (
     execute.execute,
     environments.stop,
     environments.start,
+    environments.grow,
     environments.rm,
     hosts.hosts,
     catalog.catalog,

@@ -81,6 +81,16 @@ def start(environment: str, watching: bool, json_: bool) -> None:
 
 @click.command()
 @environment
+@click.argument("size")
+@output.as_json
+def grow(environment: str, size: str, json_: bool) -> None:
+    """Give ENV, which is stopped, storage of SIZE (40GB) from its next start on."""
+    client = connect()
+    _said(client.grow(resolve(client, environment), size), json_)
+
+
+@click.command()
+@environment
 @click.option("--yes", "-y", "-f", is_flag=True, help="Do not ask.")
 @output.as_json
 def rm(environment: str, yes: bool, json_: bool) -> None:

@@ -109,6 +109,10 @@ class Environment(dict[str, Any]):
         """Start it again."""
         return self._client.start(self.id)
 
+    def grow(self, storage: str) -> Environment:
+        """Give it more storage, while it is stopped: the size that it shall have, as in "40GB"."""
+        return self._client.grow(self.id, storage)
+
     def delete(self) -> Environment:
         """Remove it and its storage."""
         return self._client.delete(self.id)
@@ -152,6 +156,10 @@ class Environments(Connection):
     def start(self, env_id: str) -> Environment:
         """Start it again."""
         return self._environment("POST", f"/environments/{env_id}/start")
+
+    def grow(self, env_id: str, storage: str) -> Environment:
+        """Give a stopped environment more storage: the size that it shall have, as in "40GB"."""
+        return self._environment("PUT", f"/environments/{env_id}/storage", json={"storage": storage})
 
     def check(
         self, contract: Mapping[str, Any] | bytes, media_type: str = "application/json", *, libraries: bool = False

@@ -105,6 +105,32 @@ local function start(P, id, seen)
   return env.state
 end
 
+-- grow id storage contract → state; a stopped environment gets more storage on its host at once, and keeps it
+local function grow(P, id, storage, contract)
+  local env = load_env(P, id)
+  if not env then return fail('NOTFOUND', 'There is no environment ' .. id) end
+  local shape, wanted = shape_of(env.shape), integer(storage, 1, LARGEST)
+  if not wanted then return bad('storage is a whole number of MiB above 0') end
+  local more = wanted - shape.storage
+  if more == 0 then return env.state end
+  if env.state ~= 'stopped' then return fail('ILLEGAL', 'It is ' .. env.state .. '; the storage of a stopped environment grows') end
+  if more < 0 then return fail('ILLEGAL', 'It has ' .. int(shape.storage) .. ' MiB of storage, which can grow but not shrink') end
+  local host, allocs = load_host(P, env.pin), P .. ':allocs:' .. env.pin
+  if tonumber(host.free_storage) < more then
+    return fail('ILLEGAL', 'Host ' .. env.pin .. ', which has its files, has only ' .. host.free_storage .. ' MiB of storage free')
+  end
+  local own, need = standing(P, env.owner, env.priority), '0|0|0|0|' .. int(more)
+  if over_quota(own.usage, own.quota, need) then return fail('ILLEGAL', 'It would take its owner over the quota for storage') end
+  local alloc = parse_alloc(redis.call('HGET', allocs, id))
+  redis.call('HSET', allocs, id, alloc_text(alloc.token, alloc.cpu, alloc.ram, alloc.storage + more, alloc.gpus))
+  redis.call('HSET', P .. ':ledger', 'u:' .. env.owner, sum(own.usage, need, 1))
+  redis.call('SET', P .. ':contract:' .. id, contract)
+  change(P, id, env, { shape = env.shape:gsub('^(%d+:%d+:)%d+', '%1' .. int(wanted), 1), reason = '',
+    message = 'Its storage is ' .. int(wanted) .. ' MiB from the next start on' })
+  recompute(P, env.pin, host)
+  return env.state
+end
+
 -- set_quota owner quota → OK; owner * is everyone without a quota of their own, quota "" takes it away
 local function set_quota(P, owner, quota)
   if quota ~= '' and not quota:find('^%d*|%d*|%d*|%d*|%d*$') then

@@ -10,6 +10,7 @@ end
 
 register_as('submit', 11, submit)
 register_as('start', 1, start)
+register_as('grow', 3, grow)
 register_as('set_quota', 2, set_quota)
 register_as('configure', 0, configure)
 -- a Redis that is full refuses what would fill it more, and lets go on what is under way

@@ -212,8 +212,11 @@ def test_stop_and_start_keep_the_files(site: Site, engine: DockerClient) -> None
     site.wait(env_id, State.STOPPED)
     assert site.containers(engine) == []
     assert site.ledger.hosts()[0].free_storage_mib == 8192 - 32
+    site.ledger.grow(env_id, 96)
+    assert site.ledger.hosts()[0].free_storage_mib == 8192 - 96
     site.ledger.start(env_id)
     site.wait(env_id, State.RUNNING)
+    assert site.run(env_id, "sh", "-c", "head -c 64M /dev/zero > /workspace/more")[0] == 0
     assert site.run(env_id, "cat", "/workspace/file") == (0, "kept\n")
     site.ledger.delete(env_id)
     site.wait(env_id, State.DELETED)
