@@ -28,7 +28,7 @@ from workers.volumes import USER
 
 STORE = "/opt/dcloud"  # where every container sees the store, or the one layer of it that is its own
 TICK_SECONDS = 0.25
-IDLE_SECONDS = 60.0  # making a builder takes as long as installing known wheels; the next may come soon
+IDLE_SECONDS = 600.0  # making a builder takes as long as installing known wheels; the next may come soon
 LIFE_SECONDS = 4 * 3600  # one that was forgotten ends by itself
 
 UV_ENV = {

@@ -93,7 +93,8 @@ class Containers:
         upper, work = place.volume.upper(place.layer.key)
         options = f"lowerdir={place.layer.tree.absolute()},upperdir={upper.absolute()},workdir={work.absolute()}"
         name = overlay_name(job.id)
-        self.engine.remove_volume(name)  # one of an earlier attempt may lie over another layer
+        if job.attempt > 1 or job.has_storage:
+            self.engine.remove_volume(name)  # one of before may lie over another layer
         self.engine.create_volume(
             name,
             {"type": "overlay", "device": "overlay", "o": f"nosuid,nodev,{options}"},

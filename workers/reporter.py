@@ -30,8 +30,8 @@ class Reporter:
     def phase(self, phase: Phase, fraction: float, message: str) -> None:
         self._check()
         said_phase, said_at = self._said
-        if phase is said_phase and fraction < 1 and time.monotonic() - said_at < PROGRESS_SECONDS:
-            return
+        if phase is said_phase and time.monotonic() - said_at < PROGRESS_SECONDS:
+            return  # its end too: what follows tells more
         low, high = PROGRESS[phase]
         self.member.progress(self.job, phase, round(low + (high - low) * min(max(fraction, 0.0), 1.0)), message)
         self._said = (phase, time.monotonic())

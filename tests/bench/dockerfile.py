@@ -68,7 +68,8 @@ class Dockerfile:
             ):
                 if "error" in said:
                     raise RuntimeError(str(said["error"]))
-            made.append(str(self.site.api.create_container(TAG, ["sleep", "60"])["Id"]))
+            config = self.site.api.create_host_config(network_mode=self.site.host.network.ready())
+            made.append(str(self.site.api.create_container(TAG, ["sleep", "60"], host_config=config)["Id"]))
             self.site.api.start(made[0])
 
         taken = seconds(act)

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
@@ -25,7 +25,7 @@ from common.contract import Contract
 from common.environment import Job
 from common.ledger import Ledger
 from common.settings import Settings
-from common.states import Phase, State
+from common.states import State
 from deploy import redis_server
 from workers.engine import BUILDER, PREFIX
 from workers.provision import Host
@@ -35,19 +35,10 @@ FAILED = (State.FAILED, State.DELETED)
 
 
 class Silent:
-    """A report to nobody."""
+    """A report to nobody, whatever is told."""
 
-    def phase(self, phase: Phase, fraction: float, message: str) -> None:
-        """Not told."""
-
-    def locked(self, lock: str) -> None:
-        """Not told."""
-
-    def starting(self) -> None:
-        """Not told."""
-
-    def log(self, line: str) -> None:
-        """Not told."""
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *said: None
 
 
 class Alone:
