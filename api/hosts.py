@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
-from api import auditing, auth, bodies, conditions, wire
+from api import auditing, auth, bodies, conditions, paging, wire
 from api.auth import principal
-from api.openapi.described import IF_NONE_MATCH, described, flag
+from api.openapi.described import CURSOR, IF_NONE_MATCH, described, flag, parameter
 from api.services import services
 from common.errors import NotFound
 from common.inventory import Host
@@ -16,10 +16,17 @@ blueprint = Blueprint("hosts", __name__)
 
 
 @blueprint.get("/hosts")
-@described("Hosts")
+@described(
+    "Hosts",
+    parameters=(parameter("limit", "how many at most", type="integer", minimum=1, maximum=100, default=100), CURSOR),
+)
 def hosts() -> Response:
-    """Every host that ever registered."""
-    return jsonify({"hosts": [wire.host(host, principal()) for host in services().ledger.hosts()]})
+    """A page of the hosts that ever registered, by name."""
+    most = paging.limit(paging.PAGE_LIMIT)
+    found = services().ledger.hosts(paging.after(HOST_NAME), most + 1)
+    following = found[most - 1].name if len(found) > most else ""
+    shown = [wire.host(host, principal()) for host in found[:most]]
+    return jsonify({"hosts": shown, "next": paging.cursor(following)})
 
 
 @blueprint.get("/hosts/<name>")

@@ -8,7 +8,6 @@ from api import auditing
 from api.problems import Refused
 from api.provider import Person, Provider
 from api.services import services
-from common.errors import TooMany
 from common.principal import SCOPES, Principal
 
 WRONG_PASSWORD = "The name or the password is wrong, or the account is disabled."  # noqa: S105 - a sentence
@@ -52,14 +51,14 @@ def of_person(person: Person) -> Principal:
 
 
 def by_form() -> tuple[Principal | None, str]:
-    """Who sent this form, with `token` or with `name` and `password`; for nobody None and what to tell them."""
+    """Who sent this form, with `token` or with `name` and `password`; for nobody None and what to tell them.
+
+    Raises TooMany.
+    """
     token, name = request.form.get("token", "").strip(), request.form.get("name", "")
     if token or not name:
         caller = services().accounts.verify(token)
         if caller is not None:
             auditing.note(user=caller.user, target=caller.user, by="token", token=caller.token_id)
         return caller, WRONG_TOKEN
-    try:
-        return by_password(name, request.form.get("password", "")), WRONG_PASSWORD
-    except TooMany as error:
-        return None, str(error)
+    return by_password(name, request.form.get("password", "")), WRONG_PASSWORD

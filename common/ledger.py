@@ -218,20 +218,21 @@ class Ledger:
             entries = self.redis.xrange(self.keys.events(env_id), f"({after}" if after != "0" else "-", "+", limit)
         return [event_of(entry_id, fields) for entry_id, fields in cast(list[tuple[str, dict[str, str]]], entries)]
 
-    def hosts(self) -> list[Host]:
-        """Every host that ever registered, by name."""
+    def hosts(self, after: str = "", limit: int | None = None) -> list[Host]:
+        """Every host that ever registered, by name: those after `after`, at most `limit`."""
         with translated():
             lease_ends = dict(
                 cast(Iterable[tuple[str, float]], self.redis.zrange(self.keys.hosts(), 0, -1, withscores=True))
             )
             seconds, micros = self.redis.time()
+            names = sorted(name for name in lease_ends if name > after)[:limit]
             pipe = self.redis.pipeline()
-            for name in sorted(lease_ends):
+            for name in names:
                 pipe.hgetall(self.keys.host(name))
                 pipe.hkeys(self.keys.allocations(name))
             replies = iter(pipe.execute())
         now_ms = seconds * 1000 + micros / 1000
-        found = ((name, next(replies), next(replies)) for name in sorted(lease_ends))
+        found = ((name, next(replies), next(replies)) for name in names)
         return [host_of(name, record, envs, lease_ends[name], now_ms) for name, record, envs in found if record]
 
     # for hosts

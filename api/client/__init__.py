@@ -27,7 +27,7 @@ class Client(Environments, Channels, Accounts):
 
     def hosts(self) -> list[Json]:
         """Every host."""
-        return list(self._json("GET", "/hosts")["hosts"])
+        return list(self._pages("/hosts", "hosts"))
 
     def catalog(self) -> Json:
         """What can be chosen now, and what of it is free."""

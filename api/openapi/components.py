@@ -251,7 +251,7 @@ SCHEMAS: dict[str, Json] = {
     "Events": thing(events=listed(ref("Event"))),
     "Gpu": GPU,
     "Host": HOST,
-    "Hosts": thing(hosts=listed(ref("Host"))),
+    "Hosts": page("hosts", "Host"),
     "Amounts": AMOUNTS,
     "Largest": LARGEST,
     "Catalog": CATALOG,

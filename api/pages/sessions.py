@@ -12,6 +12,7 @@ from api.pages import environments
 from api.pages.blueprint import blueprint, page, see
 from api.problems import Refused
 from api.services import services
+from common.errors import TooMany
 
 
 @blueprint.get("/")
@@ -29,7 +30,12 @@ def sign_in() -> Response:
     """Exchange a password or a token for a session."""
     _refuse_other_sites()
     onward = following(request.form.get("next", ""))
-    caller, problem = signing.by_form()
+    try:
+        caller, problem = signing.by_form()
+    except TooMany as error:
+        answer = _way_in(onward, 429, problem=str(error))
+        answer.headers["Retry-After"] = str(error.retry_after_seconds)
+        return answer
     if caller is None:
         return _way_in(onward, 401, problem=problem, with_token=bool(request.form.get("token")))
     response = see(onward or url_for("pages.home"))

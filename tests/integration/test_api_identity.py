@@ -197,6 +197,8 @@ def test_guessing_passwords_soon_ends(app: Flask, root: FlaskClient) -> None:
         assert guesser.post("/sign-in", data={"name": "ada", "password": "guess"}).status_code == 401
     answer = guesser.post("/sign-in", data={"name": "ada", "password": PASSWORD})
     assert "Too many attempts" in answer.text
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["Retry-After"]) <= 900
     assert "Set-Cookie" not in answer.headers
     elsewhere = app.test_client()
     elsewhere.environ_base["REMOTE_ADDR"] = "10.0.0.9"

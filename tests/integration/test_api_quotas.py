@@ -110,16 +110,30 @@ def test_a_drained_host_takes_nothing_until_it_is_let(root: FlaskClient, ada: Fl
 
 def test_only_a_lost_host_is_forgotten(root: FlaskClient, ada: FlaskClient, parts: Services) -> None:
     parts.ledger.load()
-    machine = {"machine": "m", "cpu_milli": 1000, "ram_mib": 100, "storage_mib": 100}
-    known = {name: value for name, value in machine.items() if name in Inventory.__dataclass_fields__}
-    parts.ledger.register("gone", "i", 0.05, Inventory(**known))
+    parts.ledger.register("gone", "i", 0.05, Inventory(machine="m", cpu_milli=1000, ram_mib=100, storage_mib=100))
     assert "lost" in problem(root.delete(f"{HOSTS}/gone"), 409)["detail"]
     time.sleep(0.1)
     parts.ledger.expire()
     problem(ada.delete(f"{HOSTS}/gone"), 403)
     ok(root.delete(f"{HOSTS}/gone"), 204)
     problem(root.get(f"{HOSTS}/gone"), 404)
-    assert ok(root.get(HOSTS)) == {"hosts": []}
+    assert ok(root.get(HOSTS)) == {"hosts": [], "next": None}
+
+
+def test_hosts_come_in_pages(ada: FlaskClient, parts: Services) -> None:
+    parts.ledger.load()
+    for number in range(5):
+        inventory = Inventory(machine=f"m{number}", cpu_milli=1000, ram_mib=100, storage_mib=100)
+        parts.ledger.register(f"h{number}", "i", 60, inventory)
+    names, cursor = [], ""
+    while cursor is not None:
+        page = ok(ada.get(f"{HOSTS}?limit=2&cursor={cursor}"))
+        assert len(page["hosts"]) <= 2
+        names += [host["name"] for host in page["hosts"]]
+        cursor = page["next"]
+    assert names == [f"h{number}" for number in range(5)]
+    problem(ada.get(f"{HOSTS}?limit=101"), 400)
+    problem(ada.get(f"{HOSTS}?cursor=x"), 400)
 
 
 @pytest.mark.parametrize("name", ["nobody", "*", "a b", "x" * 100, "%0a"])
