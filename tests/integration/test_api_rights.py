@@ -90,6 +90,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", f"{V1}/environments/<env_id>/stats"): (READ, OWN),
     ("POST", f"{V1}/environments/<env_id>/exec"): (SUBMIT, OWN),
     ("POST", f"{V1}/environments/<env_id>/start"): (SUBMIT, OWN),
+    ("PUT", f"{V1}/environments/<env_id>/storage"): (SUBMIT, OWN),
     ("POST", f"{V1}/environments/<env_id>/stop"): (SUBMIT, OWN),
     ("GET", f"{V1}/hosts"): (READ, ALL),
     ("GET", f"{V1}/hosts/<name>"): (READ, ALL),
