@@ -20,6 +20,7 @@ LIFETIMES = {
 
 # A path of the contract begins with one of these; the field is where its problem is shown.
 PATHS = (
+    ("language.lock", "libraries"),
     ("env-name", "name"), ("os.packages", "packages"), ("os", "system"), ("language.libraries", "libraries"),
     ("language", "python"), ("resources.cpu", "cpu"), ("resources.ram", "ram"), ("resources.gpu", "gpu"),
     ("resources.storage", "storage"), ("lifetime", "lifetime"), ("priority", "priority"),
@@ -39,6 +40,7 @@ class Fields:
     python: str = "3.11"
     framework: str = ""
     libraries: str = ""  # one a line
+    lock: str = ""  # all libraries with versions and hashes; then `libraries` is empty
     packages: str = ""
     cpu: str = "1"  # cores
     ram: str = "2"  # GiB
@@ -66,7 +68,8 @@ class Fields:
         libraries = [library for library in contract.libraries if library != framework]
         return cls(
             name=contract.name, system=f"{contract.os.name} {contract.os.version}", python=contract.language.version,
-            framework=framework, libraries="\n".join(libraries), packages=" ".join(contract.packages),
+            framework=framework, libraries="\n".join(libraries), lock=contract.lock,
+            packages=" ".join(contract.packages),
             cpu=f"{wanted.cpu_milli / 1000:g}", ram=_gib(wanted.ram_mib), storage=_gib(wanted.storage_mib),
             gpu=_gpu(wanted.gpus), gpus=str(wanted.gpus.count or 1),
             lifetime=_lifetime(contract.lifetime_seconds), priority=str(contract.priority),
@@ -84,7 +87,7 @@ class Fields:
             },
             "language": {
                 "image-name": "python", "version": self.python, "tags": self.tags,
-                "libraries": list(self._all_libraries()),
+                "libraries": list(self._all_libraries()), "lock": self.lock,
             },
             "resources": {
                 "ram": self.ram and f"{self.ram}GiB", "cpu": self.cpu, "gpu": self._gpu_text(),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from flask import Response, request, url_for
 
-from api import bodies, catalog, environments, named_contracts, wire
+from api import bodies, catalog, environments, imports, named_contracts, wire
 from api.auth import owned, principal
 from api.pages.blueprint import blueprint, page, see
 from api.pages.form import ANY_GPU, LIFETIMES, Faults, Fields
@@ -18,6 +19,7 @@ from api.services import services
 from common import contract, ids
 from common.contract import Contract
 from common.errors import Conflict, ContractError, Taken
+from common.imports import format_of
 
 MOST_TEMPLATES = 24
 SENT_ALREADY = "This form was sent once already, with other values (in another tab?). Submit again to make one more."
@@ -74,19 +76,39 @@ def save() -> Response:
 
 @blueprint.post("/new/fill")
 def fill() -> Response:
-    """The form with the values of an uploaded contract."""
+    """The form with the values of an uploaded contract, or of a file of another tool."""
+    notes: list[str] = []
     try:
-        values, faults = Fields.of(named_contracts.submitted()), Faults()
+        if _is_of_another_tool():
+            found = imports.convert_file().get_json()
+            wanted = contract.parse(found["contract"])
+            notes = [f"Left out: {left['path']} {left['message']}" for left in found["left_out"]]
+        else:
+            wanted = named_contracts.submitted()
+        values, faults = Fields.of(wanted), Faults()
     except ContractError as error:
         values, faults = Fields(), Faults({"": [f"{p.path}: {p.message}".lstrip(": ") for p in error.problems]})
-    return _form(values, ids.new_id(), faults)
+    return _form(values, ids.new_id(), faults, notes=notes)
 
 
-def _form(values: Fields, key: str, faults: Faults | None = None, status: int = 200) -> Response:
+def _is_of_another_tool() -> bool:
+    file = request.files.get("file")
+    kind = format_of(file.filename or "") if file else None
+    if file is None or kind != "environment.yml":
+        return bool(kind)
+    head = file.stream.read()
+    file.stream.seek(0)
+    return b"\ndependencies:" in b"\n" + head  # else it is a contract in YAML
+
+
+def _form(
+    values: Fields, key: str, faults: Faults | None = None, status: int = 200, notes: Sequence[str] = ()
+) -> Response:
     offered = _offered()
     wanted, found = _parsed(values)
     return page(
         "new.html", status, values=values, key=key, faults=faults or Faults(), found=found, offered=offered,
+        notes=notes,
         systems=_systems(offered, values), pythons=_pythons(offered, values), gpus=_gpus(offered, values),
         lifetimes={**LIFETIMES, values.lifetime: LIFETIMES.get(values.lifetime, values.lifetime)},
         priorities=range(10 if principal().admin else environments.USER_PRIORITY + 1), known=KNOWN,

@@ -56,6 +56,10 @@ form.addEventListener("input", () => {
 form.addEventListener("click", (event) => {
   const button = event.target.closest("[data-set]");
   if (button) put(JSON.parse(button.dataset.set));
+  const drop = event.target.closest("[data-drop]");
+  if (!drop) return;
+  document.getElementById(drop.dataset.drop).remove();
+  changed();
 });
 form.addEventListener("submit", () => {
   // a second press while the first is under way sends nothing new: the key makes it one environment anyway

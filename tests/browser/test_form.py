@@ -77,6 +77,11 @@ def test_a_pasted_list_and_a_dropped_file_fill_it(form: Page, tmp_path: Any) -> 
     expect(form.get_by_label("Name", exact=True)).to_have_value("from-a-file")
     expect(form.locator("#ram")).to_have_value("4")
     expect(form.get_by_role("button", name="Remove scipy")).to_be_visible()
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("polars>=1  # quick\n-e .\nduckdb\n")
+    form.locator("#file").set_input_files(requirements)
+    expect(form.get_by_role("button", name="Remove polars>=1")).to_be_visible()
+    expect(form.get_by_text("Left out:")).to_contain_text("-e .")
     contract.write_text("languag: {}\n")
     form.locator("#file").set_input_files(contract)
     expect(form.get_by_role("alert")).to_contain_text("Did you mean 'language'?")
