@@ -89,6 +89,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", f"{V1}/environments/<env_id>/logs"): (READ, OWN),
     ("GET", f"{V1}/environments/<env_id>/stats"): (READ, OWN),
     ("POST", f"{V1}/environments/<env_id>/exec"): (SUBMIT, OWN),
+    ("PUT", f"{V1}/environments/<env_id>/storage"): (SUBMIT, OWN),
     ("POST", f"{V1}/environments/<env_id>/start"): (SUBMIT, OWN),
     ("PUT", f"{V1}/environments/<env_id>/storage"): (SUBMIT, OWN),
     ("POST", f"{V1}/environments/<env_id>/stop"): (SUBMIT, OWN),
