@@ -36,6 +36,7 @@ from api import (
 )
 from api.arrival import InTime
 from api.openapi import routes as openapi
+from api.webhooks import routes as webhooks
 from common import documents, ids
 from common.settings import Settings
 from common.settings import settings as read_settings
@@ -60,6 +61,7 @@ _VERSION_1 = (
     quotas,
     login,
     audit,
+    webhooks,
 )
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _POLICY = (

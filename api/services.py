@@ -26,6 +26,7 @@ from common.sessions import Sessions
 from common.settings import Settings
 from common.stats import Stats
 from common.templates import Templates
+from common.webhooks import Webhooks
 
 SOCKET_SECONDS = 2.5  # a Redis that hangs costs a caller no more than this, twice
 CONNECTIONS = 64
@@ -49,6 +50,7 @@ class Services:
     build_log: BuildLog
     stats: Stats
     templates: Templates
+    webhooks: Webhooks
     bytes_redis: Redis  # for channels; decodes nothing
     feed: Feed
 
@@ -77,6 +79,7 @@ def make(settings: Settings) -> Services:
         build_log=BuildLog(text, ledger.keys),
         stats=Stats(text, ledger.keys),
         templates=Templates(text, ledger.keys),
+        webhooks=Webhooks(text, ledger.keys),
         bytes_redis=_client(settings.redis_url, decode=False),
         feed=Feed(text, ledger.keys),
     )

@@ -125,3 +125,31 @@ class Keys:
     def templates_shipped(self) -> str:
         """Set: the names of templates that came with DCloud, those that were deleted since among them."""
         return f"{self.prefix}:templatesshipped"
+
+    def webhook(self, hook_id: str) -> str:
+        """String: a webhook as JSON (`common.webhooks`)."""
+        return f"{self.prefix}:webhook:{hook_id}"
+
+    def webhooks_of(self, owner: str) -> str:
+        """Set: ids of an owner's webhooks."""
+        return f"{self.prefix}:webhooks:{owner}"
+
+    def webhook_owners(self) -> str:
+        """Set: who has webhooks."""
+        return f"{self.prefix}:webhookowners"
+
+    def webhooks_told(self, owner: str) -> str:
+        """Hash: id of an environment → its last event that was looked at, and the state after it."""
+        return f"{self.prefix}:webhookstold:{owner}"
+
+    def webhook_delivery(self, delivery_id: str) -> str:
+        """String: a message that must reach somebody, as JSON."""
+        return f"{self.prefix}:webhookdelivery:{delivery_id}"
+
+    def webhook_busy(self, delivery_id: str) -> str:
+        """String: somebody tries this delivery."""
+        return f"{self.prefix}:webhookbusy:{delivery_id}"
+
+    def webhook_due(self) -> str:
+        """Sorted set: ids of deliveries by the time of the next try."""
+        return f"{self.prefix}:webhookdue"

@@ -63,6 +63,7 @@ class Settings:
     oidc_admin_groups: str = ""  # comma-separated groups whose members are admins
     oidc_user_groups: str = ""  # comma-separated groups whose members may sign in; empty is everyone
     flower_bind: str = "127.0.0.1:5555"  # address Flower listens on
+    webhook_allow: str = ""  # comma-separated private networks that webhooks may be sent to, as in 10.0.0.0/8
     environment_ttl_seconds: int = 604800  # how long the record of a deleted or failed environment is kept
 
     @classmethod

@@ -1,4 +1,4 @@
-"""API, worker and Flower, as the Procfile names them: started, found running, ended."""
+"""API, worker, Flower and webhooks, as the Procfile names them: started, found running, ended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ensure(installation: Installation) -> str:
     running = [name for name in procfile() if processes.find(name)]
     if running == list(procfile()) and stamp.exists() and stamp.read_text() == wanted:
         _wait_until_ready(processes, settings)
-        return "API, worker and Flower run already"
+        return "API, worker, Flower and webhooks run already"
     stop(processes)
     for variable, address in (("DCLOUD_API_BIND", settings.api_bind), ("DCLOUD_FLOWER_BIND", settings.flower_bind)):
         refuse_taken(variable, address)
@@ -50,7 +50,7 @@ def ensure(installation: Installation) -> str:
         stop(processes)  # two of three are no DCloud
         raise
     stamp.write_text(wanted)
-    return f"API, worker and Flower {_why_started(running)}"
+    return f"API, worker, Flower and webhooks {_why_started(running)}"
 
 
 def stop(processes: Processes) -> list[str]:

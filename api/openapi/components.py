@@ -228,6 +228,11 @@ _TOKEN: Json = {
     "expires_at": TIME_OR_NULL, "last_used_at": TIME_OR_NULL, "expired": TRUTH,
     "replaced_by": {"type": ["string", "null"]}, "links": links("self"),
 }  # fmt: skip
+_WEBHOOK: Json = {
+    "id": ID, "owner": TEXT, "url": TEXT, "states": listed(chosen(State)), "created_at": TIME,
+    "last": or_null(thing(at=TIME, status={"type": ["integer", "null"]}, error=TEXT)), "failures": WHOLE,
+    "links": links("self"),
+}  # fmt: skip
 TEMPLATE = thing(
     name=TEXT, title=TEXT, description=TEXT, owner={**TEXT, "description": "empty for those that ship"}, public=TRUTH,
     contract=ref("Contract"), created_at=TIME, updated_at=TIME, links=links("self"),
@@ -285,6 +290,9 @@ SCHEMAS: dict[str, Json] = {
     ),
     "Quota": thing(limits=LIMITS, default=TRUTH),
     "UserQuota": thing(user=TEXT, limits=LIMITS, default=TRUTH, used=LIMITS),
+    "Webhook": thing(**_WEBHOOK),
+    "NewWebhookOnce": thing(**_WEBHOOK, secret={**TEXT, "description": "no other answer has it"}),
+    "Webhooks": thing(webhooks=listed(ref("Webhook"))),
     "Template": TEMPLATE,
     "Templates": page("templates", "Template"),
     "AuditEntry": thing(

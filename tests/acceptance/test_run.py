@@ -138,7 +138,7 @@ def test_secrets_are_for_their_owner_alone(own: Own) -> None:
 
 def test_a_second_run_reuses_everything(own: Own) -> None:
     (before,) = own.environments()
-    processes = {name: Processes(own.var).find(name) for name in ("redis", "api", "worker", "flower")}
+    processes = {name: Processes(own.var).find(name) for name in ("redis", "api", "worker", "flower", "webhooks")}
     began = time.monotonic()
     again = own.make("run")
     assert again.returncode == 0, again.stdout + again.stderr

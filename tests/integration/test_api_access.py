@@ -33,6 +33,7 @@ def filled(rule: str, env_id: str) -> str:
         .replace("<path:filename>", "app.css")
         .replace("<name>", "nobody")
         .replace("<token_id>", "0" * 10)
+        .replace("<hook_id>", "0" * 15)
     )
 
 

@@ -91,7 +91,6 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("POST", f"{V1}/environments/<env_id>/exec"): (SUBMIT, OWN),
     ("PUT", f"{V1}/environments/<env_id>/storage"): (SUBMIT, OWN),
     ("POST", f"{V1}/environments/<env_id>/start"): (SUBMIT, OWN),
-    ("PUT", f"{V1}/environments/<env_id>/storage"): (SUBMIT, OWN),
     ("POST", f"{V1}/environments/<env_id>/stop"): (SUBMIT, OWN),
     ("GET", f"{V1}/hosts"): (READ, ALL),
     ("GET", f"{V1}/hosts/<name>"): (READ, ALL),
@@ -119,6 +118,10 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", f"{V1}/users/<name>/quota"): (READ, OWN),
     ("PUT", f"{V1}/users/<name>/quota"): (ADMIN, OWN),
     ("DELETE", f"{V1}/users/<name>/quota"): (ADMIN, OWN),
+    ("GET", f"{V1}/webhooks"): (READ, ALL),
+    ("POST", f"{V1}/webhooks"): (SUBMIT, ALL),
+    ("GET", f"{V1}/webhooks/<hook_id>"): (READ, OWN),
+    ("DELETE", f"{V1}/webhooks/<hook_id>"): (SUBMIT, OWN),
 }
 NEEDED = {
     PUBLIC: frozenset[str](),
@@ -185,6 +188,9 @@ def test_everyone_gets_what_the_table_says(app: Flask, parts: Services, callers:
             filling["token_id"] = id_of(parts.accounts.create_token(owner, scopes=scopes))
         if "<name>" in rule:
             filling["name"] = "sim" if "/hosts/" in rule else owner
+        if "<hook_id>" in rule:
+            filling["hook_id"] = parts.webhooks.create(owner, "https://example.org/", ["running"]).id
+            parts.ledger.redis.delete(parts.keys.webhooks_of(owner))  # or there would be too many
         if "/templates/<name>" in rule:
             filling["name"] = ids.new_id()
             parts.templates.create(Template(filling["name"], "", "", owner, False, {}))

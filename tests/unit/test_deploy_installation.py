@@ -59,7 +59,7 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
 
 def test_the_procfile_names_what_runs() -> None:
     commands = services.procfile()
-    assert list(commands) == ["api", "worker", "flower"]
+    assert list(commands) == ["api", "worker", "flower", "webhooks"]
     assert commands["api"][-1] == "api:create_app()"
     assert sorted(services.AS_ROOT) == ["worker"]
 
@@ -96,7 +96,7 @@ def test_a_start_says_why() -> None:
     names = list(services.procfile())
     assert services._why_started([]) == "started"
     assert services._why_started(names) == "started again with what changed"
-    assert services._why_started(["worker", "flower"]) == "started again: api had ended"
+    assert services._why_started(["worker", "flower", "webhooks"]) == "started again: api had ended"
 
 
 def test_a_step_says_what_it_found_and_nothing_where_it_failed(capsys: pytest.CaptureFixture[str]) -> None:
