@@ -100,6 +100,7 @@ def _farewell(installation: Installation, name: str) -> None:
         ("Flower", f"http://{settings.flower_bind}"),
         ("list", f"{dcloud} ls"),
         ("open", f"{dcloud} exec {name}"),
+        ("password", f"{dcloud} users password  (then sign in on the pages as admin with it)"),
         ("stop", "make stop"),
     )
     print("\nWhat next:")
