@@ -45,6 +45,7 @@ class Settings:
     python_mirror: str = ""  # mirror of uv's builds of Python; empty is UV_PYTHON_INSTALL_MIRROR or their publisher
     index_url: str = ""  # Python package index for layers; empty is what UV_*, PIP_* and pip's configuration name
     torch_index: str = "https://download.pytorch.org/whl/BUILD"  # where each BUILD of torch (cpu, cu128) is
+    source_builds: str = ""  # yes lets libraries without wheels be built from source, in builders that are thrown away
     lock_ttl_seconds: float = 3600.0  # age until which the same request for libraries is not resolved again
     pids_limit: int = 1024  # processes and threads that one environment may have
     network_subnet: str = ""  # subnet of the bridge for environments, as in 10.77.0.0/16; empty lets the engine choose

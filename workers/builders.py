@@ -27,6 +27,8 @@ from workers.sources import Sources
 from workers.volumes import USER
 
 STORE = "/opt/dcloud"  # where every container sees the store, or the one layer of it that is its own
+BUILD = "/opt/build"  # where a builder that is thrown away works
+BUILD_BYTES = 4 << 30  # memory of one, with what it writes
 TICK_SECONDS = 0.25
 IDLE_SECONDS = 600.0  # making a builder takes as long as installing known wheels; the next may come soon
 LIFE_SECONDS = 4 * 3600  # one that was forgotten ends by itself
@@ -76,6 +78,18 @@ class Builder:
         finally:
             running.close()
             reader.join()
+
+    def read(self, path: str, limit_bytes: int) -> bytes:
+        """The content of a file there. Raises EngineError where it is longer than `limit_bytes`."""
+        running, content = Exec(self._engine, self._id, ["cat", path], stdin=False), bytearray()
+        try:
+            while piece := running.read():
+                content += piece
+                if len(content) > limit_bytes:
+                    raise EngineError(f"{path} of a builder has more than {limit_bytes} bytes.")
+        finally:
+            running.close()
+        return bytes(content)
 
 
 def _read(running: Exec, lines: queue.Queue[str | None]) -> None:
@@ -128,6 +142,26 @@ class Builders:
             self.engine.remove(container_id)
             raise
         self._keep(base, container_id)
+
+    @contextmanager
+    def thrown_away(self, base: BaseImage) -> Iterator[Builder]:
+        """A builder of a base image for somebody's code: without the store, and gone at the end. Raises EngineError."""
+        config = self._config(base)
+        store = f"{self.store.absolute()}:{STORE}"
+        host = config["HostConfig"]
+        host["Binds"] = [bind for bind in host["Binds"] if bind != store]
+        host["Tmpfs"][BUILD] = f"rw,exec,nosuid,nodev,size={BUILD_BYTES},uid={USER},gid={USER},mode=0700"
+        host["NetworkMode"] = self.network.ready()  # never the host's own, whatever listens there
+        host["Memory"] = host["MemorySwap"] = BUILD_BYTES
+        config["WorkingDir"] = BUILD
+        config["Env"] = [entry for entry in config["Env"] if not entry.startswith("UV_CACHE_DIR=")]
+        config["Env"].append(f"UV_CACHE_DIR={BUILD}/cache")
+        container_id = self.engine.create(config)
+        try:
+            self.engine.start(container_id)
+            yield Builder(self.engine, container_id)
+        finally:
+            self.engine.remove(container_id)
 
     def close(self, idle_seconds: float = 0) -> None:
         """Remove builders that have been idle for so long."""

@@ -52,7 +52,7 @@ class Installation:
     marks: Path  # a file for each unpacked wheel that is compiled
     key: str
     lock: str
-    indexes: tuple[str, ...]  # beside those of the machine
+    options: tuple[str, ...]  # for the installer: where wheels are, beside the places of the machine
     progress: Progress
     log: Log
 
@@ -110,9 +110,9 @@ class Installation:
         if self.tree.exists():
             shutil.rmtree(self.tree)
         arguments = (self.base.interpreter, f"{STORE}/layers/{self.key}", f"{STORE}/work/{self.key}.txt")
-        options = [where, *FLAGS]
-        if self.indexes:  # hashes decide what is taken, whichever index has it
-            options += ["--index-strategy", "unsafe-best-match", *(f"--index={address}" for address in self.indexes)]
+        options = [where, *FLAGS, *self.options]
+        if self.options:  # hashes decide what is taken, whichever index has it
+            options += ["--index-strategy", "unsafe-best-match"]
         return self.builder.run(["sh", "-euc", INSTALL, "install", *arguments, *options], line, tick)
 
     def _compile(self) -> bool:

@@ -21,6 +21,7 @@ from workers.builders import STORE, Builder, Builders
 from workers.filelocks import held
 from workers.images import BaseImage
 from workers.installation import COMPILE, FLAGS, Installation, Log, Progress
+from workers.source_builds import SourceBuilds
 from workers.torch_builds import TorchBuilds
 
 _COMPILER = hashlib.sha256("\n".join(COMPILE).encode()).hexdigest()[:8]  # another one compiles what is unpacked again
@@ -43,9 +44,17 @@ class Layer:
 class Layers:
     """The layers of this machine. Several processes may ask for the same at once; one installs it."""
 
-    def __init__(self, settings: Settings, builders: Builders, builds: TorchBuilds, uv_version: str):
+    def __init__(
+        self,
+        settings: Settings,
+        builders: Builders,
+        builds: TorchBuilds,
+        source_builds: SourceBuilds,
+        uv_version: str,
+    ):
         self.builders = builders
         self.builds = builds
+        self.source_builds = source_builds
         self.uv_version = uv_version
         self.locks = settings.data_dir / "locks"
         self.seals = settings.data_dir / "layers"
@@ -75,13 +84,20 @@ class Layers:
                 cache = self.builders.cache(base)
                 marks = self.compiled / f"{cache.name}-{_COMPILER}"
                 store = self.builders.store
-                where = self.builds.indexes(lockfile.read(lock))
-                Installation(builder, base, store, cache, marks, key, lock, where, progress, log).make()
+                options = self._options(lock)
+                Installation(builder, base, store, cache, marks, key, lock, options, progress, log).make()
                 self._write_seal(key, lock)
                 found = self.find(base, lock)
         if found is None:
             raise ProvisionError(Reason.LIBRARIES_NOT_INSTALLED, "The libraries vanished from the host. Try again.")
         return found
+
+    def _options(self, lock: str) -> tuple[str, ...]:
+        """Where the wheels of a lock are, beside the places of the machine."""
+        pins = lockfile.read(lock)
+        indexes = (f"--index={address}" for address in self.builds.indexes(pins))
+        places = self.source_builds.places({value for pin in pins for value in pin.hashes})
+        return (*indexes, *(f"--find-links={place}" for place in places))
 
     def _seal(self, key: str) -> Path:
         return self.seals / f"{key}.json"

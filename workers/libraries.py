@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from common import lockfile
 from common.environment import Job
 from common.errors import ProvisionError
+from common.states import Reason
 from workers import frameworks
 from workers.builders import Builder, Builders
 from workers.frameworks import Accelerator
 from workers.images import BaseImage
 from workers.layers import Layer, Layers
 from workers.resolutions import Resolutions
+from workers.source_builds import SourceBuilds
 
 RESOLVED = 0.15  # share of the phase that resolving takes
 
@@ -30,8 +32,9 @@ class Told:
 class Libraries:
     """The libraries of this machine."""
 
-    def __init__(self, builders: Builders, resolutions: Resolutions, layers: Layers):
+    def __init__(self, builders: Builders, resolutions: Resolutions, layers: Layers, source_builds: SourceBuilds):
         self.builders = builders
+        self.source_builds = source_builds
         self.resolutions = resolutions
         self.layers = layers
 
@@ -57,7 +60,17 @@ class Libraries:
         def tick() -> None:
             told.progress(RESOLVED / 2, "Resolving the libraries")
 
-        return self.resolutions.resolve(builder, base, job.contract.libraries, wanted, tick, told.log)
+        question = (builder, base, job.contract.libraries, wanted, tick, told.log)
+        try:
+            return self.resolutions.resolve(*question)
+        except ProvisionError as error:
+            if not self.source_builds.allowed or error.reason != Reason.LIBRARIES_UNRESOLVABLE:
+                raise
+            told.log("There are no wheels for these libraries; looking for their sources")
+            places = self.source_builds.make(base, job.contract.libraries, tick, told.log)
+            if not places:
+                raise
+            return self.resolutions.resolve(*question, places)
 
     def _here(self, base: BaseImage, lock: str, wanted: Accelerator, told: Told) -> Layer | None:
         """The layer of a lock if it is here; the lock's builds are looked at in any case."""

@@ -35,6 +35,7 @@ from workers.layers import Layer, Layers
 from workers.libraries import Libraries, Told
 from workers.network import Network
 from workers.resolutions import Resolutions
+from workers.source_builds import SourceBuilds
 from workers.sources import sources
 from workers.store import Store
 from workers.torch_builds import TorchBuilds
@@ -83,9 +84,10 @@ class Host:
         builders = Builders(settings, self.engine, self.network, self.sources)
         self.builders = builders
         builds = TorchBuilds(settings, self.sources)
+        source_builds = SourceBuilds(settings, builders)
         self.resolutions = Resolutions(settings, builders, builds, _uv_version())
-        self.layers = Layers(settings, builders, builds, _uv_version())
-        self.libraries = Libraries(builders, self.resolutions, self.layers)
+        self.layers = Layers(settings, builders, builds, source_builds, _uv_version())
+        self.libraries = Libraries(builders, self.resolutions, self.layers, source_builds)
         self.store = Store(settings)
         self._tidying = threading.Lock()
         self._remove_builders()

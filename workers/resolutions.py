@@ -70,9 +70,13 @@ class Resolutions:
         wanted: Accelerator,
         tick: Callable[[], None],
         log: Callable[[str], None],
+        places: Sequence[str] = (),
     ) -> str:
-        """The lock of `libraries` and pip, in the builds that are wanted. Raises ProvisionError with an explanation."""
-        ask = _Ask(self, builder, base, tick, log)
+        """The lock of `libraries` and pip, in the builds that are wanted. Raises ProvisionError with an explanation.
+
+        `places` are directories of wheels beside those of the machine.
+        """
+        ask = _Ask(self, builder, base, tuple(f"--find-links={place}" for place in places), tick, log)
         lock = lockfile.write(_chosen(ask, self.builds, libraries, wanted))
         self._keep(self._path(base, libraries, wanted), lock)
         return lock
@@ -99,6 +103,7 @@ class _Ask:
     resolutions: Resolutions
     builder: Builder
     base: BaseImage
+    options: tuple[str, ...]
     tick: Callable[[], None]
     log: Callable[[str], None]
 
@@ -111,7 +116,7 @@ class _Ask:
             work / name / "constraints.txt": "".join(f"{line}\n" for line in supply.excluded),
         }
         inside = f"{STORE}/work/{name}"
-        command = ["uv", "pip", "compile", *FLAGS, "--quiet", "--python", self.base.interpreter]
+        command = ["uv", "pip", "compile", *FLAGS, *self.options, "--quiet", "--python", self.base.interpreter]
         command += ["--overrides", f"{inside}/overrides.txt", "--constraints", f"{inside}/constraints.txt"]
         command += ["--output-file", f"{inside}/pylock.toml", f"{inside}/pyproject.toml"]
         said: list[str] = []

@@ -19,6 +19,7 @@ from common import units
 from common.errors import SettingsError
 from common.settings import Settings
 from workers.filelocks import alone, shared
+from workers.source_builds import BUILT
 
 log = logging.getLogger(__name__)
 
@@ -101,14 +102,18 @@ class Store:
         ]
 
     def _drop_unlinked(self) -> bool:
-        """Remove unpacked wheels that no layer has any more; whether there were some."""
+        """Remove wheels, unpacked or built here, that no layer has any more; whether there were some."""
         found = [path for path in self.root.glob("cache/*/archive-v*/*") if not _linked(path)]
+        locks = "".join(seal.read_text() for seal in self.seals.glob("*.json"))
+        built = [path for path in self.root.glob(f"{BUILT}/*") if path.name not in locks]
+        for path in built:
+            _delete(path)
         for path in found:
             _delete(path)
             self._forget(path)
             for mark in self.compiled.glob(f"*/{path.name}"):
                 mark.unlink(missing_ok=True)
-        return bool(found)
+        return bool(found or built)
 
     def _forget(self, archive: Path) -> None:
         """Let uv forget an unpacked wheel: it would count on one that its entries name."""

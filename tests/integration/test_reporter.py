@@ -8,11 +8,14 @@ from typing import Any, cast
 import pytest
 from own_redis import OwnRedis, own_redis
 from redis import Redis
+from simulated_host import INVENTORY
 
+from common.buildlog import BuildLog
 from common.contract import parse
 from common.environment import Job
 from common.ledger import Ledger
 from common.settings import Settings
+from common.states import State
 from workers.member import Member
 from workers.reporter import Reporter
 from workers.runs import Runs
@@ -64,3 +67,18 @@ def test_the_words_of_a_failure_are_logged_once(redis_url: str) -> None:
     found.log("error: No solution found")
     found.explain("error: No solution found\n  cause: You require both")
     assert logged(found) == ["error: No solution found", "  cause: You require both"]
+
+
+def test_a_warning_is_in_the_history_and_in_the_log(redis_url: str) -> None:
+    settings = Settings.from_env({"DCLOUD_REDIS_URL": redis_url, "DCLOUD_HOST_NAME": "h1"})
+    member = Member(settings, Ledger.connect(settings), cast(Any, None))
+    ledger = member.ledger
+    member.epoch = ledger.register("h1", "instance", 40, INVENTORY)
+    ledger.submit("e1", "ada", parse({}), "", "digest")
+    job = ledger.claim("h1", member.epoch)
+    assert job is not None
+    member.advance(job, State.BUILDING, 50, "Installing")
+    Reporter(member, job, Runs()).warn("torch 2.13.0+cpu is a build without CUDA.")
+    assert ledger.events("e1")[-1].message == "torch 2.13.0+cpu is a build without CUDA."
+    assert ledger.get("e1").progress == 50
+    assert [line.text for line in BuildLog(ledger.redis, ledger.keys).read("e1")][-1].startswith("Warning: torch")
