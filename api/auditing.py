@@ -34,6 +34,8 @@ def note(target: str = "", user: str = "", **details: Any) -> None:
 
 
 def _record(response: Response) -> Response:
+    if response.status_code == 429:  # it did nothing, and whoever sends a thousand a second must not fill the log
+        return response
     endpoint, caller = request.endpoint or "", g.get("principal")
     noted = g.get("audit", {"target": "", "user": "", "details": {}})
     if endpoint and endpoint not in QUIET and (caller or noted["user"] or noted["target"]):

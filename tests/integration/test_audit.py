@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from simulated_host import SimulatedHost
 from test_api import ENVIRONMENTS, problem, submitted
 from test_api_access import filled, routes
 
+import api
 from api.auditing import QUIET
 from api.auth import PUBLIC
 from api.services import Services
 from common.audit import AuditLog, Entry
 from common.keys import Keys
+from common.settings import Settings
 
 Clients = Callable[..., FlaskClient]
 PASSWORD = "correct horse battery"
@@ -125,6 +128,15 @@ def test_nobody_fills_it_from_outside(app: Flask, parts: Services) -> None:
     for path in ("/api/v1/users", ENVIRONMENTS, "/sign-out", "/nothing"):
         app.test_client().post(path, json={}, headers={"Authorization": "Bearer dc_u_x"})
     assert not parts.audit.file.exists()
+
+
+def test_who_is_told_to_wait_fills_nothing(settings: Settings, token_of: Callable[..., str]) -> None:
+    app = api.create_app(replace(settings, rate_limit=6))
+    headers = {"Authorization": f"Bearer {token_of('ada')}"}
+    codes = [app.test_client().post(ENVIRONMENTS, data=b"{", headers=headers).status_code for _ in range(5)]
+    parts: Services = app.extensions["dcloud"]
+    assert 429 in codes
+    assert len(lines(parts)) == codes.count(422)
 
 
 def test_it_comes_in_pages_and_by_user(root: FlaskClient, ada: FlaskClient, parts: Services) -> None:
