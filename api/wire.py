@@ -117,6 +117,7 @@ def document(c: Contract) -> dict[str, Any]:
             "lock": c.lock,
         },
         "resources": resources(c.resources),
+        "variables": dict(c.variables),
         "lifetime": f"{c.lifetime_seconds}s",
         "priority": str(c.priority),
         "wait": c.wait,

@@ -16,6 +16,7 @@ from common import lockfile, units
 from common.errors import ContractError, Problem
 from common.fields import Flag, LongText, Section, Strict, Text, TextList, problems
 from common.requirements import requirement
+from common.variables import Variables
 
 MAX_LIBRARIES = 200
 MAX_PACKAGES = 100
@@ -71,6 +72,7 @@ class Contract:
     resources: Resources
     libraries: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()  # name and value, by name
     lock: str = ""  # libraries with versions and hashes, as `lockfile` writes them; then `libraries` is empty
     lifetime_seconds: int = 0
     priority: int = 5
@@ -93,6 +95,7 @@ class Contract:
                 "resources": Resources(**resources),
                 "libraries": tuple(values["libraries"]),
                 "packages": tuple(values["packages"]),
+                "variables": tuple((name, value) for name, value in values.get("variables", ())),
             }
         )
 
@@ -214,6 +217,7 @@ class _ContractSchema(Strict):
     os = Section(_OsSchema)
     language = Section(_LanguageSchema)
     resources = Section(_ResourcesSchema)
+    variables = Variables()
     lifetime = Text("0s", _between(units.duration_seconds, 0, 5 * 365 * 86400, "at most 5 years"))
     priority = Text("5", _between(_digits, 0, 9, "0 to 9"))
     wait = Flag()
@@ -231,6 +235,7 @@ class _ContractSchema(Strict):
             libraries=language["libraries"],
             packages=tuple(sorted(set(os["packages"]))),
             lock=language["lock"],
+            variables=values["variables"],
             lifetime_seconds=values["lifetime"],
             priority=values["priority"],
             wait=values["wait"],

@@ -139,13 +139,14 @@ def variables(job: Job, place: Place) -> dict[str, str]:
     cores = str(max(1, math.ceil(job.contract.resources.cpu_milli / 1000)))
     values = {
         **place.sources.user_env,
+        "LANG": "C.UTF-8",
+        **dict.fromkeys(THREAD_VARIABLES, cores),
+        **dict(job.contract.variables),
         "PATH": f"{place.layer.path}/bin:{HOME}/.local/bin:/usr/local/bin:/usr/bin:/bin",
         "VIRTUAL_ENV": place.layer.path,
         "HOME": HOME,
         "USER": "user",
-        "LANG": "C.UTF-8",
         "DCLOUD_ENVIRONMENT": job.id,
-        **dict.fromkeys(THREAD_VARIABLES, cores),
     }
     if not job.gpus or place.cdi:
         values["NVIDIA_VISIBLE_DEVICES"] = "void"  # an engine that runs everything by NVIDIA's runtime gives none

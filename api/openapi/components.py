@@ -125,6 +125,12 @@ CONTRACT: Json = {
             gpu=word("[MODEL:][MEMORY:]COUNT", "0", "1", "H200:2", "A100:80GB:4"),
             storage=word("as `ram`", "10GB", "20GB"),
         ),
+        "variables": {
+            "type": ["object", "string", "null"], "maxProperties": 100, "default": {},
+            "description": "environment variables; NVIDIA_*, LD_* and others that matter are refused",
+            "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,127}$"},
+            "additionalProperties": {"type": ["string", "number"]}, "examples": [{"HF_HOME": "/workspace/models"}],
+        },
         "lifetime": word("until it is stopped, as in 8h; 0s is no end", "0s", "8h", "1d12h"),
         "priority": word("0 to 9; above 5 needs an admin", "5", "5"),
         "wait": {

@@ -98,6 +98,13 @@ def test_variables() -> None:
     assert values["OMP_NUM_THREADS"] == "2"  # one and a half cores
 
 
+def test_a_users_variables_are_set_but_never_over_the_environments_own() -> None:
+    mine = replace(job().contract, variables=(("OMP_NUM_THREADS", "1"), ("HF_HOME", "/workspace/m"), ("PATH", "/evil")))
+    values = variables(replace(job(), contract=mine), PLACE)
+    assert (values["OMP_NUM_THREADS"], values["HF_HOME"]) == ("1", "/workspace/m")
+    assert values["PATH"].startswith("/opt/dcloud/layers/"), "even if the contract's check had a hole"
+
+
 def test_labels_say_whose_it_is() -> None:
     assert body(job(), PLACE, SETTINGS)["Labels"] == {
         "dcloud.env": "e1",
