@@ -59,6 +59,11 @@ class SimulatedHost:
         self._ledger.redis.close()
         self._bytes.close()
 
+    def warn(self, env_id: str, reason: str, message: str) -> None:
+        """Say that something is wrong with what runs."""
+        token = self._ledger.get(env_id).token
+        self._ledger.notice(self.name, self._epoch, env_id, token, reason, message)
+
     def become_deaf(self) -> None:
         """Take no more requests for commands and logs."""
         self._deaf.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request, url_for
 
+from api import bodies, storage
 from api.auth import owned, principal
 from api.pages.blueprint import blueprint, page, see
 from api.pages.words import MOVING
@@ -49,6 +50,14 @@ def stop(env_id: str) -> Response:
 def start(env_id: str) -> Response:
     """Start what was stopped."""
     services().ledger.start(owned(env_id).id)
+    return _back(env_id)
+
+
+@blueprint.post("/environments/<env_id>/storage")
+def more_storage(env_id: str) -> Response:
+    """Give what is stopped more storage."""
+    bodies.instead({"storage": f"{request.form.get('storage', '').strip()}GiB"})
+    storage.grow(env_id)
     return _back(env_id)
 
 

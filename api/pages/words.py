@@ -40,6 +40,10 @@ TRY = {
     Reason.HOST_SHUTDOWN: "Start it again once its host is back.",
     Reason.TOO_MANY_ATTEMPTS: "Make it again, or ask your operator what happens to the hosts.",
     Reason.LIFETIME_OVER: "Start it again, or make it again with a longer lifetime.",
+    Reason.STORAGE_NEARLY_FULL: "Delete what is not needed, or stop it and give it more storage.",
+    Reason.STORAGE_BROKEN: "Copy away what matters, and tell your operator.",
+    Reason.PAUSED: "Ask your operator; somebody paused its container on the host.",
+    Reason.OVER_QUOTA: "Stop or delete another environment, or ask your admin for more.",
     Reason.INTERNAL: "Try again. If it happens twice, tell your operator the number of the environment.",
 }
 MOVING = frozenset(

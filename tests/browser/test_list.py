@@ -122,6 +122,27 @@ def test_one_environment_from_waiting_to_running(
     photograph(page, "environment-running")
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("its files are kept")).to_be_visible()
+    page.get_by_text("More storage").click()
+    page.get_by_label("Storage from the next start on").fill("1000")
+    page.get_by_role("button", name="Give it").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_label("Storage from the next start on").fill("20")
+    page.get_by_role("button", name="Give it").click()
+    expect(page.get_by_text("It has 20 GiB now.")).to_be_visible()
+
+
+def test_what_is_wrong_while_it_runs_is_told(
+    signed_in: Page, host: Any, submit: Submit, server: Any, parts: Any
+) -> None:
+    env_id = submit("lab")
+    page = signed_in
+    page.goto(f"{server.url}/environments/{env_id}")
+    expect(page.get_by_text("It runs on sim.")).to_be_visible()
+    host.warn(env_id, "storage_nearly_full", "Its storage is nearly full: 97 % are taken.")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("97 % are taken")
+    expect(alert).to_contain_text("give it more storage")
 
 
 def test_a_failure_says_why_and_what_to_try(signed_in: Page, host: Any, submit: Submit, server: Any) -> None:

@@ -50,6 +50,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("POST", "/environments/<env_id>/delete"): (SUBMIT, OWN),
     ("POST", "/environments/<env_id>/start"): (SUBMIT, OWN),
     ("POST", "/environments/<env_id>/stop"): (SUBMIT, OWN),
+    ("POST", "/environments/<env_id>/storage"): (SUBMIT, OWN),
     ("GET", "/environments/<env_id>/shell"): (READ, OWN),
     ("GET", "/hosts"): (READ, ALL),
     ("POST", "/hosts/<name>/drain"): (ADMIN, ALL),
