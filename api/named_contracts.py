@@ -9,8 +9,9 @@ from marshmallow import ValidationError, fields
 
 from api import auditing, bodies, conditions, paging, wire
 from api.auth import principal
+from api.idempotency import idempotent
 from api.openapi.components import CONTRACT_EXAMPLE, ref
-from api.openapi.described import IF_MATCH, IF_NONE_MATCH, PAGED, described
+from api.openapi.described import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PAGED, described
 from api.problems import Refused
 from api.services import services
 from common import contract
@@ -77,10 +78,12 @@ def templates() -> Response:
 
 
 @blueprint.post("/templates")
+@idempotent()
 @described(
     "Template",
     201,
     body=NewTemplate,
+    parameters=(IDEMPOTENCY_KEY,),
     headers=("ETag", "Location"),
     refuses=(409,),
     example={"name": "vision", "title": "Vision", "contract": CONTRACT_EXAMPLE},
