@@ -23,7 +23,7 @@ test:  ## all tests, on a real Redis and a real engine; ARGS="tests/unit -k name
 check:  ## format, lint, types, import rules, audit
 	@$(WITH) requirements-dev.txt deploy.check
 
-bench:  ## speed and quality as ratios; ONLY=ledger, start or api for one group, QUICK=1 for small sizes
+bench:  ## speed and quality as ratios; ONLY=ledger, start, api or pages for one group, QUICK=1 for small sizes
 	@$(WITH) requirements-dev.txt deploy.benching $(if $(QUICK),--quick) $(ONLY)
 
 lock:  ## pin the dependencies of pyproject.toml anew

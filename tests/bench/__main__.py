@@ -15,7 +15,7 @@ from rich.console import Console
 
 from bench.report import Report
 
-GROUPS = ("ledger", "start", "api")
+GROUPS = ("ledger", "start", "api", "pages")
 RESULTS = Path("var/bench.json")
 
 
