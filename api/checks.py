@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify
 
 from api import bodies, named_contracts, remote, wire
 from api.auth import owned, principal
-from api.openapi.components import CONTRACT_EXAMPLE
+from api.openapi.contracts import CONTRACT_EXAMPLE
 from api.openapi.described import CONTRACT_TYPES, PREFER, described, flag
 from api.services import services
 from api.verdicts import missing_image, verdict

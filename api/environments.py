@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from api import auditing, bodies, conditions, named_contracts, paging, wire
 from api.auth import owned, principal
-from api.openapi.components import CONTRACT_EXAMPLE
+from api.openapi.contracts import CONTRACT_EXAMPLE
 from api.openapi.described import (
     CONTRACT_TYPES,
     IDEMPOTENCY_KEY,

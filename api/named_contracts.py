@@ -10,8 +10,9 @@ from marshmallow import ValidationError, fields
 from api import auditing, bodies, conditions, paging, wire
 from api.auth import principal
 from api.idempotency import idempotent
-from api.openapi.components import CONTRACT_EXAMPLE, ref
+from api.openapi.contracts import CONTRACT_EXAMPLE
 from api.openapi.described import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PAGED, described
+from api.openapi.pieces import ref
 from api.problems import Refused
 from api.services import services
 from common import contract

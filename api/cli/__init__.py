@@ -29,6 +29,7 @@ from api.cli import (
     tokens,
     top,
     users,
+    webhooks,
 )
 from api.client import ApiError, Unreachable
 from common.errors import ContractError, DCloudError
@@ -59,6 +60,7 @@ for _command in (
     hosts.hosts,
     catalog.catalog,
     templates.templates,
+    webhooks.webhooks,
     top.top,
     login.login,
     login.logout,

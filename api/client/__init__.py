@@ -9,7 +9,7 @@ where it cannot be reached or does not work, DidNotStart where what was waited f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from api.client.accounts import Accounts
@@ -52,6 +52,19 @@ class Client(Environments, Channels, Accounts):
             if error.status != CONFLICT:
                 raise
         return self._json("PUT", f"/templates/{name}", json=content)
+
+    def webhooks(self) -> list[Json]:
+        """One's webhooks."""
+        return list(self._json("GET", "/webhooks")["webhooks"])
+
+    def create_webhook(self, url: str, states: Collection[str] = ()) -> Json:
+        """Have steps of one's environments posted to `url`; the answer alone has the `secret` that signs them."""
+        wanted = {"url": url, "states": list(states)} if states else {"url": url}
+        return self._json("POST", "/webhooks", json=wanted)
+
+    def delete_webhook(self, hook_id: str) -> None:
+        """Delete a webhook."""
+        self._request("DELETE", f"/webhooks/{hook_id}")
 
     def delete_template(self, name: str) -> None:
         """Delete a template."""

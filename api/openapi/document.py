@@ -10,9 +10,10 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from api import auth
-from api.openapi.components import SCHEMAS, ref
+from api.openapi.components import SCHEMAS
 from api.openapi.described import UPLOAD, Json, Operation
 from api.openapi.fields import Fields
+from api.openapi.pieces import ref
 
 PREFIX = "/api/v1"
 BESIDE = ("/healthz", "/readyz", "/metrics")  # for machines, outside of the versioned part

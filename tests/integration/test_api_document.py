@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from jsonschema_rs import Draft202012Validator, meta
 from marshmallow import Schema
 
-from api.openapi.components import CONTRACT, CONTRACT_EXAMPLE
+from api.openapi.contracts import CONTRACT, CONTRACT_EXAMPLE
 from api.openapi.document import document as build
 from api.openapi.document import documented
 from common import contract

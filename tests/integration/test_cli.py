@@ -304,6 +304,15 @@ def test_import_shows_a_contract_before_it_is_submitted(dcloud: Any, host: Simul
     assert dcloud("import", "/nowhere/x.txt").returncode == 2
 
 
+def test_webhooks(dcloud: Any) -> None:
+    made = json.loads(dcloud("webhooks", "add", "https://example.org/x", "--state", "running", "--json").stdout)
+    assert made["secret"].startswith("whsec_")
+    assert f"{made['id']}\thttps://example.org/x\trunning\tnone yet" in dcloud("webhooks").stdout
+    assert dcloud("webhooks", "add", "http://10.0.0.1/").returncode == 2
+    assert dcloud("webhooks", "rm", made["id"]).returncode == 0
+    assert json.loads(dcloud("webhooks", "--json").stdout) == []
+
+
 def test_top_looks_once_where_nobody_watches(dcloud: Any, host: SimulatedHost) -> None:
     submit(dcloud, resources={"cpu": "2"})
     done = dcloud("top")
