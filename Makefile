@@ -1,7 +1,7 @@
 # What a person types. `make run` and `make test` each do their own set-up on a fresh machine.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help run stop test check bench lock
+.PHONY: help run stop test check bench faults lock
 
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -25,6 +25,9 @@ check:  ## format, lint, types, import rules, audit
 
 bench:  ## speed and quality as ratios; ONLY=ledger, start, api or pages for one group, QUICK=1 for small sizes
 	@$(WITH) requirements-dev.txt deploy.benching $(if $(QUICK),--quick) $(ONLY)
+
+faults:  ## the long searches and the long tests with kills; many minutes
+	@DCLOUD_FAULTS=full $(WITH) requirements-dev.txt deploy.testing $(or $(ARGS),-s tests/model tests/integration/test_ledger_machine.py $(wildcard tests/faults))
 
 lock:  ## pin the dependencies of pyproject.toml anew
 	.venv/bin/uv pip compile pyproject.toml --extra build $(PIN) -o deploy/requirements.txt

@@ -226,7 +226,7 @@ class Ledger:
             )
             seconds, micros = self.redis.time()
             names = sorted(name for name in lease_ends if name > after)[:limit]
-            pipe = self.redis.pipeline()
+            pipe = self.redis.pipeline(transaction=False)
             for name in names:
                 pipe.hgetall(self.keys.host(name))
                 pipe.hkeys(self.keys.allocations(name))
@@ -240,7 +240,7 @@ class Ledger:
     def register(self, name: str, instance: str, lease_seconds: float, inventory: Inventory) -> str:
         """Take the host name for this worker process and get its epoch. Raises HostTaken.
 
-        What an earlier process of this host was making goes back to the queue.
+        What an earlier process of this host had not begun to start waits again; `reconcile` tells of the rest.
         """
         text = json.dumps(asdict(inventory), separators=(",", ":"))
         epoch = self._call("register", name, inventory.machine, instance, int(lease_seconds * 1000), text)
@@ -356,11 +356,11 @@ class Ledger:
 
     def _record(self, env_id: str) -> tuple[dict[str, str], str]:
         with translated():
-            pipe = self.redis.pipeline()
+            pipe = self.redis.pipeline(transaction=False)  # a Redis that is full refuses even to read within MULTI
             pipe.hgetall(self.keys.environment(env_id))
             pipe.get(self.keys.contract(env_id))
             record, contract = pipe.execute()
-        if not record:
+        if not record or contract is None:
             raise NotFound(f"There is no environment {env_id}.")
         return record, contract
 
@@ -373,7 +373,7 @@ class Ledger:
                 pipe.get(self.keys.contract(env_id))
             replies = iter(pipe.execute())
         found = [(env_id, next(replies), next(replies)) for env_id in env_ids]
-        return [entry for entry in found if entry[1]]
+        return [entry for entry in found if entry[1] and entry[2] is not None]
 
     def _explained(self, env_id: str, need: str, owner: str) -> dict[str, Any]:
         with translated():

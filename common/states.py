@@ -4,6 +4,7 @@
         │          └──────────┴───────────┴─▶ queued (host lost or worker died: attempt + 1, at most 3)
         └─▶ deleted        any live state ─▶ failed (with a reason), any ─▶ deleting ─▶ deleted
 
+Of a host that is lost what was `starting` stays with it, for its container may be there: the host itself gives it back.
 What is started again and cannot be made keeps its storage: it goes by `stopping` back to `stopped`.
 `stopped` holds its storage and nothing else. A reason is separate from a state. The ledger
 (`ledger_lua/`) enforces the same table; a test compares the two.

@@ -20,7 +20,7 @@ NEEDED = {
     "chromium": "chromium",
 }
 # The quick ones first, so that what is broken is seen soon.
-TIERS = ("unit", "integration", "docker", "faults", "browser", "acceptance")
+TIERS = ("unit", "model", "integration", "docker", "faults", "browser", "acceptance")
 
 
 def main(arguments: list[str]) -> int:

@@ -59,6 +59,7 @@ class World:
         self.given: dict[int, str] = {}  # every token and epoch ever seen, and whose it was
         self.changed = 0.0  # when something last came to wait, by time.monotonic
         self.states: dict[str, str] = {}  # id → state, at the last check
+        self.odd: set[tuple[str, int]] = set()  # what was under way when Redis was rolled back
         for machine in machines:
             self.join(machine)
 
@@ -164,7 +165,7 @@ class World:
             return
         env_id, token = job
         where = (machine.name, process.epoch, env_id, token)
-        if token % 2:
+        if int(env_id[1:]) % 2:  # not by the token, which a clock gives: a run must be the same when it is repeated
             self._serve(machine, "give_back", *where, Reason.WORKER_RESTARTED, new_request(), twice=twice)
         else:
             self._serve(machine, "release", *where, State.FAILED, Reason.INTERNAL, "", new_request(), twice=twice)
@@ -201,8 +202,14 @@ class World:
             args = (machine.name, process.epoch, env_id, token, State.STOPPING, "", 0, "", Reason.CONTAINER_LOST)
             self._serve(machine, "advance", *args, new_request())
         for env_id in difference["making"]:
-            token = self.ledger.get(env_id).token
+            environment = self.ledger.get(env_id)
+            token = environment.token
             if (env_id, token) not in process.jobs:
+                if environment.state is State.STARTING and running.get(env_id) == token:
+                    args = (machine.name, process.epoch, env_id, token, State.RUNNING, "", 100, "", "", new_request())
+                    self._serve(machine, "advance", *args)
+                    continue
+                machine.containers.pop(env_id, None)
                 self._serve(
                     machine,
                     "give_back",
@@ -318,6 +325,7 @@ class World:
         for key, (dump, ttl) in keys.items():
             client.restore(key, ttl, dump)
         self.accepted = set(accepted)
+        self.odd |= {job for machine in self.machines.values() if machine.process for job in machine.process.jobs}
         time.sleep(0.002)  # no copy is restored within a ms
         self.settle()
 
@@ -357,13 +365,16 @@ class World:
         assert not new or not self.given or min(new) > max(self.given), "tokens rise"
         assert all(self.given.get(token, of) == of for token, of in tokens.items()), "a token was given twice"
         self.given |= tokens
-        begun: dict[str, list[str]] = {}
+        made: dict[str, list[str]] = {}
         for machine in self.machines.values():
             for env_id, container in machine.containers.items():
-                env = state.environments.get(env_id, {})
-                if env.get("state") == "running" and env["token"] == str(container.token):
-                    begun.setdefault(env_id, []).append(machine.name)
-        assert all(len(names) == 1 for names in begun.values()), f"running on several hosts: {begun}"
+                env = state.environments.get(env_id, {"state": "deleted"})
+                if (env_id, container.token) in self.odd or env["state"] in ("failed", "deleted"):
+                    continue  # an operator gave the host up, or Redis was rolled back: the next comparison ends it
+                made.setdefault(env_id, []).append(machine.name)
+                held = (env["host"], int(env["token"])) == (machine.name, container.token)
+                assert held, f"{machine.name} has a container of {env_id} with {container.token}, and it is {env}"
+        assert all(len(names) == 1 for names in made.values()), f"running on several hosts: {made}"
 
     def agree(self) -> None:
         """Every container has an allocation, and every environment that runs a container, on one host."""

@@ -21,6 +21,7 @@ from common.errors import DCloudError, Fenced, RedisUnavailable
 from common.ledger import client_of
 from common.states import State
 from workers import tasks
+from workers.canary import Canary
 from workers.endings import Endings
 from workers.gpuwatcher import GpuWatcher
 from workers.member import Member
@@ -48,6 +49,7 @@ class Claimer:
         self.endings = Endings(member)
         self.reconciler = Reconciler(member, tasks.runs, self.endings)
         self.sessions = Sessions(member)
+        self.canary = Canary(self._call, self._full, tasks.runs.busy)
         self._sent: dict[tuple[str, State, int], float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="claimer", daemon=True)
@@ -75,28 +77,30 @@ class Claimer:
         next_sweep = 0.0
         while not self._stop.is_set():
             try:
-                wait = next_sweep - time.monotonic()
+                self.canary.look()
+                wait = min(next_sweep - time.monotonic(), self.canary.due_in())
                 if wait > 0:
                     woken: Any = client.blpop(lists, timeout=wait)
                     if woken and woken[0] == lists[1]:
                         self.sessions.open(woken[1])
                         continue
-                self.turn()
                 if time.monotonic() >= next_sweep:
                     # before the work: one that fails is not tried again at once
                     next_sweep = time.monotonic() + sweep_seconds * random.uniform(0.8, 1.2)  # noqa: S311
-                    if self.reconciler.sweep():
-                        self.turn()
+                    self.reconciler.sweep()  # the first before any claim: what is being made then is left over
+                self.turn()
             except Fenced as error:
                 log.critical("%s. This process ends; its containers stay.", error)
                 os._exit(70)
             except (RedisUnavailable, redis.RedisError) as error:
                 log.warning("the claimer waits for Redis: %s", error)
+                self.canary.heard()  # nobody receives anything while it is away
                 self._stop.wait(1)
             except DCloudError:
                 log.exception("the claimer goes on")
             except Exception:
                 log.exception("the claimer goes on")
+                self.canary.heard()
                 self._stop.wait(1)
 
     def _send_due(self) -> None:
@@ -113,7 +117,14 @@ class Claimer:
         if state is not State.CLAIMED:
             tasks.runs.call_off(env_id)
         task.apply_async((env_id, token), queue=queue_of(self.member.name))
+        self.canary.sent()
         self._sent[key] = time.monotonic()
+
+    def _call(self) -> None:
+        tasks.nothing.apply_async(queue=queue_of(self.member.name))
+
+    def _full(self) -> bool:
+        return len(tasks.runs.busy()) >= self.member.settings.worker_threads
 
 
 class ClaimerStep(bootsteps.StartStopStep):  # type: ignore[misc]

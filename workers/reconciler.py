@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from common.errors import IllegalTransition, NotFound, StaleToken
-from common.ledger import Difference
 from common.states import Reason, State
 from workers.endings import Endings
 from workers.member import Member
@@ -29,30 +29,48 @@ class Reconciler:
         self.member = member
         self.runs = runs
         self.endings = endings
-        self._unworked: set[str] = set()
+        self._unworked: set[str] | None = None  # before the first sweep
 
-    def sweep(self) -> bool:
-        """One comparison; and whatever time has ended in the ledger. Whether there may be something to do now."""
+    def sweep(self) -> None:
+        """One comparison; and whatever time has ended in the ledger."""
         member = self.member
         busy = self.runs.busy()
         found = {container.env_id: container for container in member.host.containers()}
         running = {env_id: c.token for env_id, c in found.items() if c.running}
         difference = member.reconcile(running)
-        for env_id in difference.missing:
-            if env_id not in busy:
+        missing = set(difference.missing) - busy
+        if missing:  # or it was started while the engine listed: what is still missing has ended
+            found = {container.env_id: container for container in member.host.containers()}
+        for env_id in missing:
+            if not self._runs(found.get(env_id)):
                 self.endings.ended(env_id, 0, found.get(env_id))
-        self._give_back_unworked(set(difference.making) - busy)
+        self._take_up_unworked(set(difference.making) - busy, found)
         self._remove_orphans(found)
-        ended = member.ledger.expire(interval_seconds=member.settings.sweep_seconds / 4)
+        member.ledger.expire(interval_seconds=member.settings.sweep_seconds / 4)
         member.host.tend()
-        return ended > 0 or difference != Difference()
 
-    def _give_back_unworked(self, unworked: set[str]) -> None:
-        """What no thread works on at two sweeps in a row was forgotten, by a Redis that was away for instance."""
+    def _runs(self, container: Found | None) -> bool:
+        """Whether a container is there for its environment after all."""
+        if container is None or not container.running:
+            return False
+        with suppress(NotFound):
+            return self.member.ledger.job(container.env_id).token == container.token
+        return False
+
+    def _take_up_unworked(self, unworked: set[str], found: dict[str, Found]) -> None:
+        """What no thread works on at two sweeps in a row was forgotten, by a Redis that was away for instance.
+
+        At the first sweep nothing is under way, so all of it is what an earlier process left. What that one started
+        and did not tell of runs; the rest waits again.
+        """
         member = self.member
-        for env_id in unworked & self._unworked:
+        for env_id in unworked if self._unworked is None else unworked & self._unworked:
             try:
-                job = member.ledger.job(env_id)
+                job, state = member.ledger.job(env_id), member.ledger.get(env_id).state
+                container = found.get(env_id)
+                if state is State.STARTING and container and container.running and container.token == job.token:
+                    member.advance(job, State.RUNNING, 100, "Running")
+                    continue
                 with self.runs.exclusive(env_id):
                     if job.has_storage:
                         member.host.stop(env_id)

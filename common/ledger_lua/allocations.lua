@@ -61,7 +61,7 @@ end
 -- What a host was making waits again at its old place; after too many attempts it has failed. Where its files are on
 -- the host nothing is thrown away: it waits for that host, or is stopped. The caller recomputes the host.
 local function give_back(P, name, id, env, reason, request, now)
-  local attempt = tonumber(env.attempt) + 1
+  local attempt = tonumber(env.attempt) + (env.state == 'claimed' and 0 or 1) -- nobody had begun to make it
   local token = env.pin ~= '' and next_token(P, now) or nil
   deallocate(P, name, id, env, token)
   if attempt > MAX_ATTEMPTS then

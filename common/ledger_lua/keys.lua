@@ -19,7 +19,7 @@ Keys, their types and meaning
       state progress phase message reason
       host gpus token          of its allocation; gpus is a comma-separated list of UUIDs, token 0 is none
       pin                      the host that holds its storage; "" before it ran or where it has none
-      attempt                  1, and 1 more each time a host was lost while making it
+      attempt                  1, and 1 more each time its making was broken off; one that was only claimed had not begun
       since                    when it last came to wait
       parked                   1: over its owner's quota, so in P:parked and not in the queue
       reserved                 the host that drains for it, "" is none
@@ -116,3 +116,4 @@ local NEXT = {
   deleted = {},
 }
 local MAKING = { claimed = true, building = true, starting = true }
+local CONTAINERLESS = { claimed = true, building = true } -- no container can be there yet

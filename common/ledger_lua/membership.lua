@@ -45,12 +45,13 @@ local function kind_text(inventory)
     int(inventory.storage_limit ~= '' and inventory.storage_mib or 0), table.concat(classes) }, '|')
 end
 
--- What the host was making goes back to the queue. The caller recomputes the host.
+-- What the host had not begun to start goes back to the queue: nothing of it can be running. What was being started may
+-- have a container; only its host can see to that, and gives it back itself. The caller recomputes the host.
 local function give_all_back(P, name, reason, now)
   local owners = {}
   for _, id in ipairs(redis.call('HKEYS', P .. ':allocs:' .. name)) do
     local env = load_env(P, id)
-    if env and MAKING[env.state] then
+    if env and CONTAINERLESS[env.state] then
       give_back(P, name, id, env, reason, '', now)
       owners[env.owner] = true
     end

@@ -139,16 +139,16 @@ class Anything(RuleBasedStateMachine):
     def step(self, host: int, env: int, twice: bool, dies: int) -> None:
         self.world.step(*self.job(host, env), twice=twice, dies=dies == 9)
 
-    @rule(host=which, claims=st.integers(0, 3))
-    def work(self, host: int, claims: int) -> None:
-        """What a healthy worker does in a moment: claim, serve, and bring all that it makes to run."""
+    @rule(host=which, claims=st.integers(0, 3), dies=st.integers(0, 3))
+    def work(self, host: int, claims: int, dies: int = 0) -> None:
+        """What a worker does in a moment: claim, serve, and bring all that it makes to run, unless it dies over one."""
         machine = self.pick(host)
         for _ in range(claims):
             self.world.claim(machine, twice=False, lost=False)
         self.world.serve(machine, twice=False)
         for job in sorted(machine.process.jobs) if machine.process else ():
-            for _ in range(3):
-                self.world.step(machine, job, twice=False)
+            for step in range(3):
+                self.world.step(machine, job, twice=False, dies=dies == 3 and step == 2)
 
     @rule()
     def everybody_works(self) -> None:
@@ -267,6 +267,7 @@ PLANTED = {
         "math.max((tonumber(last or '0')) + 1, now * 1000)",
         "(last or 0) + 1",
     ),
+    "what is being started is given away when its host falls silent": ("CONTAINERLESS[env.state]", "MAKING[env.state]"),
     "a miss is remembered for ever": ("  redis.call('INCR', P .. ':queued')", ""),
 }
 if os.environ.get("DCLOUD_FAULTS") == "full":  # these take longer to be met

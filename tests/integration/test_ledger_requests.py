@@ -67,6 +67,7 @@ def test_what_is_given_back_twice_waits_once(ledger: Ledger) -> None:
     host = OneHost(ledger)
     ledger.submit("e1", "ann", wants())
     job = host.claim()
+    host.build(job)
     arguments = ("h1", host.epoch, "e1", job.token, Reason.WORKER_RESTARTED, "r")
     assert raw(ledger, "give_back", *arguments) == "queued"
     with nothing_changes(ledger):
