@@ -24,6 +24,7 @@ from kombu.transport.redis import Channel
 from common.environment import Job
 from common.inventory import Inventory
 from common.settings import Settings, settings
+from workers.cards import Cards
 from workers.containers import Found
 from workers.provision import Report
 
@@ -42,7 +43,7 @@ class NoopHost:
     def __init__(self, values: Settings):
         self.name = values.host
         self.containers_key = f"noop:containers:{values.host}"
-        self.cards = None
+        self.cards = Cards()
         self.client = redis.Redis.from_url(values.redis_url, decode_responses=True)
 
     def inventory(self) -> Inventory:
@@ -74,7 +75,23 @@ class NoopHost:
 
     def containers(self) -> list[Found]:
         found = self.client.hgetall(self.containers_key)
-        return [Found(i, int(token), i, i, self.name, True, None, False, time.time()) for i, token in found.items()]
+        return [
+            Found(
+                env_id=env_id,
+                token=int(token),
+                container_id=env_id,
+                name=env_id,
+                host=self.name,
+                running=True,
+                exit_code=None,
+                oom_killed=False,
+                created_at=time.time(),
+                pid=0,
+                paused=False,
+                gpus=(),
+            )
+            for env_id, token in found.items()
+        ]
 
 
 def bare_celery(url: str, *, late: bool) -> Celery:

@@ -39,4 +39,6 @@ def _runs(ledger: Ledger, worker: Worker, env_id: str) -> None:
     deadline = time.monotonic() + 120
     while ledger.get(env_id).state is not State.RUNNING:
         assert time.monotonic() < deadline, worker.said
+        assert worker.process is not None
+        assert worker.process.poll() is None, worker.said
         time.sleep(0.1)

@@ -81,7 +81,7 @@ def _renamed(world: World, hosts: tuple[int, int], envs: tuple[int, ...], ordere
     """The world with hosts and environments in this order, and all else by the order in which it is met."""
     place_of = {NOWHERE: NOWHERE, hosts[0]: 0, hosts[1]: 1}
     env_of = {env_id: i for i, env_id in enumerate(envs)}
-    token_of = {token: i for i, token in enumerate(sorted({0, *_tokens(world)}))} if ordered else _Numbers({0: 0})
+    token_of = {token: i for i, token in enumerate(sorted({0, *tokens(world)}))} if ordered else _Numbers({0: 0})
     gpu_of = (_Numbers(), _Numbers())
 
     def gpus(name: int, some: tuple[int, ...]) -> tuple[int, ...]:
@@ -122,7 +122,7 @@ def _renamed(world: World, hosts: tuple[int, int], envs: tuple[int, ...], ordere
     return World(Ledger(*now, last), machines, world.budget, Ledger(*saved, saved_last) if saved else None)
 
 
-def _tokens(world: World) -> Iterator[int]:
+def tokens(world: World) -> Iterator[int]:
     for ledger in (world.ledger, world.saved):
         if ledger:
             yield from (ledger.last, *[env.token for env in ledger.envs], *[host.epoch for host in ledger.hosts])
