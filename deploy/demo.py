@@ -22,6 +22,9 @@ GONE = {"failed", "deleting", "deleted"}
 def run(installation: Installation) -> None:
     """Have the example run, prove it from inside, and say what to do next."""
     contract = json.loads(CONTRACT.read_text())
+    if not installation.token_file.exists():
+        print("\nThe account admin is disabled, so the example has nobody to run for.")
+        return _farewell(installation, contract["env-name"])
     environment = _present(installation, contract["env-name"])
     print(flush=True)
     if environment is None:
@@ -29,7 +32,7 @@ def run(installation: Installation) -> None:
     else:
         _have_running(installation, environment)
     _show(_ask(installation, environment["id"], contract), contract)
-    _farewell(installation, contract["env-name"])
+    return _farewell(installation, contract["env-name"])
 
 
 def _submit(installation: Installation, name: str) -> dict[str, Any]:

@@ -78,9 +78,15 @@ def _variables(installation: Installation, redis_url: str) -> dict[str, str]:
 
 
 def _admin(installation: Installation) -> None:
-    """Keep a token of the admin where the command line finds it; a lost one is replaced."""
+    """Keep a token of the admin where the command line finds it; a lost one is replaced.
+
+    Not where other admins have disabled that account: then there is none to keep.
+    """
     ledger = Ledger.connect(installation.settings())
     accounts = Accounts(ledger.redis, ledger.keys)
+    if accounts.exists(ADMIN) and accounts.user(ADMIN).disabled:
+        installation.token_file.unlink(missing_ok=True)
+        return
     kept = installation.token_file.read_text().strip() if installation.token_file.exists() else ""
     if accounts.verify(kept) is None:
         token = ensure_admin(ledger.redis, ledger.keys) or accounts.create_token(ADMIN, label="make run")

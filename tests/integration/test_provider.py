@@ -142,6 +142,7 @@ def lies() -> dict[str, dict[str, Any]]:
         "nonce": {"claims": {"nonce": "x"}},
         "audience": {"claims": {"aud": "another"}},
         "audiences": {"claims": {"aud": ["another", "third"]}},
+        "audience, for our party": {"claims": {"aud": "another", "azp": CLIENT_ID}},
         "party": {"claims": {"azp": "another"}},
         "issuer": {"claims": {"iss": "https://id.example"}},
         "expired": {"claims": {"exp": int(time.time()) - 600}},
