@@ -46,9 +46,10 @@ def _live(parts: Services, env_id: str, after: str) -> Iterator[str]:
     yield streams.OPENING
     until, quiet_since = time.monotonic() + streams.LIFE_SECONDS, time.monotonic()
     with parts.feed.watch(env_id) as wake:
+        woken = False
         while time.monotonic() < until:
             wake.clear()
-            for event in _after(parts, env_id, after):
+            for event in _after(parts, env_id, after, woken):
                 after, quiet_since = event.id, time.monotonic()
                 yield streams.message(wire.event(event), event.id, "state")
                 if event.state in ENDED and _is_over(parts, env_id, after):
@@ -57,12 +58,15 @@ def _live(parts: Services, env_id: str, after: str) -> Iterator[str]:
             if time.monotonic() - quiet_since >= streams.PING_SECONDS:
                 quiet_since = time.monotonic()
                 yield streams.PING
-            wake.wait(max(0.0, min(streams.PING_SECONDS, until - time.monotonic())))
+            woken = wake.wait(max(0.0, min(streams.PING_SECONDS, until - time.monotonic())))
 
 
-def _after(parts: Services, env_id: str, after: str) -> list[Event]:
-    try:
+def _after(parts: Services, env_id: str, after: str, woken: bool) -> list[Event]:
+    def read() -> list[Event]:
         return parts.ledger.events(env_id, after, PAGE_LIMIT)
+
+    try:
+        return parts.feed.shared(env_id, after, read) if woken else read()
     except RedisUnavailable:
         return []  # the feed wakes everyone when Redis is back
 

@@ -43,7 +43,7 @@ class Served:
         self.env = {
             **os.environ,
             "DCLOUD_REDIS_URL": self.redis_url, "DCLOUD_API_BIND": f"127.0.0.1:{self.port}",
-            "DCLOUD_VAR_DIR": str(directory),
+            "DCLOUD_VAR_DIR": str(directory), "DCLOUD_RATE_LIMIT": "0",
         }  # fmt: skip
         gunicorn = str(Path(sys.executable).with_name("gunicorn"))
         self.command = [gunicorn, "-c", "deploy/gunicorn_conf.py", "--workers", "1", "bench.served:create()"]
@@ -155,7 +155,7 @@ def _let_events_pass(served: Served, length: float) -> list[float]:
 
 def _good(found: Load) -> Load:
     if found.refused:
-        raise RuntimeError(f"{found.refused} of {len(found.delays)} answers were no success")
+        raise RuntimeError(f"{found.refused} of {len(found.delays)} answers were no success: {found.refusal}")
     return found
 
 

@@ -22,6 +22,7 @@ class Load:
     seconds: float
     delays: list[float] = field(default_factory=list)  # seconds, of each answer
     refused: int = 0  # answers that were no success
+    refusal: str = ""  # the last of them
 
     @property
     def rate(self) -> float:
@@ -69,7 +70,9 @@ def load(url: str, make: Callable[[], bytes], clients: int, length_seconds: floa
                 continue
             now = time.perf_counter()
             result.delays.append(now - line.sent_at)
-            result.refused += line.received[9:10] != b"2"
+            if line.received[9:10] != b"2":
+                result.refused += 1
+                result.refusal = line.received[:600].decode(errors="replace")
             line.received = b""
             if now < until:
                 _ask(line, make())

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from bench.pairs import in_turn, seconds
 from bench.processes import process, until
@@ -53,9 +54,13 @@ def run(report: Report, directory: Path, quick: bool) -> None:
 
 def _idle(report: Report, ledger: Ledger, url: str, directory: Path, length_seconds: float) -> None:
     heard = directory / "monitor.log"
-    with process(["redis-cli", "-u", url, "--no-auth-warning", "monitor"], os.environ, heard):
+    at = urlsplit(url)
+    listen = ["redis-cli", "-h", at.hostname or "", "-p", str(at.port), "monitor"]
+    with process(listen, {**os.environ, "REDISCLI_AUTH": at.password or ""}, heard):
         time.sleep(length_seconds)
     lines = [line for line in heard.read_text(errors="replace").splitlines() if line[:1].isdigit()]
+    if not lines:
+        raise RuntimeError(f"nothing was heard of Redis: {heard.read_text()[:200]}")
     inside = sum(" lua]" in line for line in lines)
     report.add(
         "an idle worker sends", (len(lines) - inside) / length_seconds, "commands/s",
