@@ -114,10 +114,11 @@ def set_password(name: str) -> Response:
     if lacking := signing.whole(found.role) - caller.scopes:
         raise Refused(403, f"A password opens all that an account may; this token lacks the scope {min(lacking)!r}.")
     if own and found.has_password:
-        services().attempts.count(found.name, "password")
+        here = f"as {found.name}"  # in the place of an address: nobody holds up another's change
+        services().attempts.count(found.name, here)
         if services().accounts.check_password(found.name, wanted["current"]) is None:
             raise Refused(403, "The present password, in `current`, is wrong.")
-        services().attempts.forget(found.name, "password")
+        services().attempts.forget(found.name, here)
     _check(wanted["password"], found.name)
     services().accounts.set_password(found.name, wanted["password"])
     response = Response(status=204)
