@@ -79,23 +79,23 @@ export async function refresh() {
 }
 
 /** Send a form and stay: the answer is this page again, or where to go. */
-async function send(form) {
-  const button = form.querySelector("button[type=submit]");
+async function send(form, button) {
+  const body = new URLSearchParams(new FormData(form, button)); // before the button is disabled: it may have a value
   button.disabled = true;
   asked += 1;
   try {
     const answer = await fetch(form.action, {
       method: "POST",
       headers: { Accept: "text/html" },
-      body: new URLSearchParams(new FormData(form)),
+      body,
     });
     if (answer.ok) {
       etag = "";
       if (new URL(answer.url).pathname === location.pathname) await refresh();
       else location.assign(answer.url);
     } else {
-      const body = new DOMParser().parseFromString(await answer.text(), "text/html");
-      tell(body.querySelector("main"));
+      const told = new DOMParser().parseFromString(await answer.text(), "text/html");
+      tell(told.querySelector("main"));
     }
   } catch {
     connection("The server cannot be reached. Nothing was changed; try again.");
@@ -152,7 +152,7 @@ async function copyText(button) {
 document.addEventListener("submit", (event) => {
   if (!event.target.matches("[data-inline]")) return;
   event.preventDefault();
-  send(event.target);
+  send(event.target, event.submitter);
 });
 
 for (const form of document.querySelectorAll("[data-filter]")) {

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 SCREENSHOTS = Path(__file__).parents[2] / "var" / "screenshots"
-LOOKS = [(width, scheme) for width in (1280, 400) for scheme in ("light", "dark")]
+Scheme = Literal["light", "dark"]
+LOOKS: tuple[tuple[int, Scheme], ...] = ((1280, "light"), (1280, "dark"), (400, "light"), (400, "dark"))
 SERIOUS = ("serious", "critical")
 
 
@@ -29,10 +32,10 @@ def give_token(page: Page, token: str) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
-def photograph(page: Page, name: str) -> None:
+def photograph(page: Page, name: str, looks: Sequence[tuple[int, Scheme]] = LOOKS) -> None:
     """Look at a page in both widths and both colours: a picture of each, nothing too wide, axe content with it."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    for width, scheme in LOOKS:
+    for width, scheme in looks:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.set_viewport_size({"width": width, "height": 900})
         page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)

@@ -36,6 +36,11 @@ def test_an_account_is_made_and_limited(admin: Page, server: Any, visitor: Calla
     admin.reload()
     expect(admin.get_by_label("CPU, cores at most")).to_have_value("1.5")
     photograph(admin, "person")
+    for press, then in (("Make an admin", "Make a user"), ("Make a user", "Make an admin"), ("Disable", "Enable")):
+        admin.get_by_role("button", name=press).click()
+        expect(admin.get_by_role("button", name=then)).to_be_visible()
+    admin.get_by_role("button", name="Enable").click()
+    expect(admin.get_by_role("button", name="Disable")).to_be_visible()
     admin.get_by_role("link", name="People").first.click()
     photograph(admin, "people")
 

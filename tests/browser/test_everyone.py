@@ -106,7 +106,7 @@ def test_whatever_was_written_is_text(signed_in: Page, server: Any, parts: Any, 
     for number, path in enumerate(paths):
         page.goto(f"{server.url}{path}")
         expect(page.get_by_text("{{7*7}}").first).to_be_visible()
-        photograph(page, f"hostile-{number}")
+        photograph(page, f"hostile-{number}", [(1280, "light"), (400, "light")])
         assert page.title().endswith("DCloud")
         assert page.locator("main img, main script, main b").count() == 0
 
