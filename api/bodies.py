@@ -84,8 +84,8 @@ def preferred_wait() -> int:
 
 def number(name: str, default: int, low: int, high: int) -> int:
     """A whole number from the query string. Raises Refused."""
-    text = request.args.get(name, "")
-    if not text:
+    text = request.args.get(name)
+    if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and low <= int(text) <= high):
         raise Refused(400, f"{name} is {text[:40]!r}; it is a whole number between {low} and {high}.")

@@ -43,6 +43,8 @@ def convert(body: bytes, kind: str, runtimes: Sequence[Runtime]) -> Imported:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ContractError([Problem("", f"The file is not UTF-8 (byte {error.start}).")]) from None
+    if not text.strip():
+        raise ContractError([Problem("", "The file is empty.")])
     draft = Draft()
     FORMATS[kind](text, draft)
     return draft.finished(runtimes)

@@ -221,6 +221,7 @@ def test_a_priority_above_the_usual_needs_an_admin(ada: FlaskClient, client_of: 
         ("GET", f"{ENVIRONMENTS}/{'x' * 1000}", 404),
         ("GET", f"{ENVIRONMENTS}/%00%0a", 404),
         ("GET", f"{ENVIRONMENTS}/../../etc/passwd", 404),
+        ("GET", f"{ENVIRONMENTS}?limit=", 400),
         ("GET", f"{ENVIRONMENTS}?limit=0", 400),
         ("GET", f"{ENVIRONMENTS}?limit=101", 400),
         ("GET", f"{ENVIRONMENTS}?limit=²", 400),

@@ -51,6 +51,7 @@ def test_a_lock_may_be_larger_than_a_contract(ada: FlaskClient) -> None:
         ("?filename=contract.json", {"data": "{}"}, 415),
         ("", {"data": {"a": (io.BytesIO(b""), "a.txt"), "b": (io.BytesIO(b""), "b.txt")}}, 400),
         ("?format=uv.lock", {"data": "x"}, 422),
+        ("?format=requirements.txt", {}, 422),
         ("?format=pyproject.toml", {"data": "x"}, 422),
     ],
 )
