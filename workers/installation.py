@@ -24,7 +24,9 @@ from workers.resolutions import explanation, unresolvable
 
 FLAGS = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "hardlink")
 
-COMPILE = ("-I", "-S", "-c", Path(bytecode.__file__).read_text())
+# Before and after the interpreter. Before Python 3.11 sets are written in the order of their hashes, which -I would
+# leave to chance; without it there must be no variable of Python, and a directory that holds nothing to import.
+COMPILE = (("env", "-C", "/", "PYTHONHASHSEED=0"), ("-S", "-s", "-c", Path(bytecode.__file__).read_text()))
 
 # Arguments: interpreter, tree, lock file, and options of the installer.
 INSTALL = """
@@ -137,7 +139,8 @@ class Installation:
                     tick()
 
         inside = f"{STORE}/cache/{self.cache.name}/{archives.name}"
-        self.builder.run([self.base.interpreter, *COMPILE, *(f"{inside}/{name}" for name in fresh)], line, tick)
+        before, after = COMPILE
+        self.builder.run([*before, self.base.interpreter, *after, *(f"{inside}/{name}" for name in fresh)], line, tick)
         for name in fresh:
             (self.marks / name).touch()
         return True

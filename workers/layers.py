@@ -24,7 +24,7 @@ from workers.installation import COMPILE, FLAGS, Installation, Log, Progress
 from workers.source_builds import SourceBuilds
 from workers.torch_builds import TorchBuilds
 
-_COMPILER = hashlib.sha256("\n".join(COMPILE).encode()).hexdigest()[:8]  # another one compiles what is unpacked again
+_COMPILER = hashlib.sha256(repr(COMPILE).encode()).hexdigest()[:8]  # another one compiles what is unpacked again
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Layers:
 
     def key(self, base: BaseImage, lock: str) -> str:
         """The same for the same content. A lock names the builds of its libraries."""
-        parts = (base.key, base.python, base.interpreter, lock, self.uv_version, *FLAGS, *COMPILE)
+        parts = (base.key, base.python, base.interpreter, lock, self.uv_version, *FLAGS, repr(COMPILE))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     def find(self, base: BaseImage, lock: str) -> Layer | None:

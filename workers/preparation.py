@@ -76,7 +76,7 @@ def prepare(
             Reason.IMAGE_UNAVAILABLE, f"{source} declares volumes ({', '.join(declared)}), which have no limit."
         )
     try:
-        with _container(engine, recipe, source) as container_id:
+        with _container(engine, recipe, source, network="default" if wanted else "none") as container_id:
 
             def run(*command: str) -> str:
                 return _said(engine, sources, container_id, *command)
@@ -102,14 +102,14 @@ def prepare(
 
 
 @contextmanager
-def _container(engine: Engine, recipe: Recipe, image: str) -> Iterator[str]:
+def _container(engine: Engine, recipe: Recipe, image: str, network: str) -> Iterator[str]:
     # Its labels and variables would become the image's, hence every environment's: it has none.
     config = {
         "Image": image,
         "User": "0:0",
         "Entrypoint": [""],  # the image's own is not run
         "Cmd": ["sleep", "3600"],
-        "HostConfig": {"Init": True, "AutoRemove": True},
+        "HostConfig": {"Init": True, "AutoRemove": True, "NetworkMode": network},
     }
     name = f"dcloud-preparing-{recipe.key}"
     engine.remove(name)  # of a process that was killed; the lock is ours

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import Lab
+from lab import Heard, Lab
+from trees import hashes
 
 from common.environment import Job
 
@@ -126,11 +128,65 @@ def test_the_store_is_nobodys_but_roots(shared_lab: Lab) -> None:
     assert data.stat().st_uid == 0
 
 
-def test_another_environments_edits_are_not_seen(lab: Lab) -> None:
-    """Not through hard links, the cache, the overlay or the volume."""
-    first, second = lab.start("six"), lab.start("six")
-    lab.python(first, "import six; open(six.__file__, 'w').write('taken = 1')")
-    assert lab.python(first, "import six; print(six.taken)") == "1"
-    assert lab.python(second, "import six; print(hasattr(six, 'taken'))") == "False"
-    later = lab.start("six")
-    assert lab.python(later, "import six; print(hasattr(six, 'taken'))") == "False"
+# What a user of a layer may think of in order to leave something for those who come after.
+ATTACKS = """
+import glob, mmap, os, pathlib, subprocess, sys
+import six
+site = pathlib.Path(six.__file__).parent
+def attempt(what):
+    try:
+        what()
+    except Exception as error:
+        print(type(error).__name__)
+def link():
+    os.link(six.__file__, "/workspace/linked")
+    open("/workspace/linked", "a").write("taken = 1")
+def into_memory():
+    with open(site / "pip/__init__.py", "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        memory[:8] = b"x = 12345"[:8]
+        memory.flush()
+def through_proc():
+    with open(six.__file__) as file:
+        open(f"/proc/self/fd/{file.fileno()}", "a").write("taken = 1")
+def through_another_root():
+    open("/proc/1/root" + six.__file__, "a").write("taken = 1")
+for what in (
+    link, into_memory, through_proc, through_another_root,
+    lambda: open(six.__file__, "a").write("\\ntaken = 1"),
+    lambda: os.chmod(six.__file__, 0o777),
+    lambda: (site / "sitecustomize.py").write_text("import sys; sys.taken = 1"),
+    lambda: (site / "taken.pth").write_text("import sys; sys.taken = 1"),
+    lambda: [open(path, "wb").write(b"taken") for path in glob.glob(f"{site}/__pycache__/*.pyc")],
+    lambda: os.rename(site / "pip", site / "gone"),
+    lambda: os.symlink("/opt/dcloud/layers", site / "pip"),
+    lambda: os.truncate(sys.prefix + "/pyvenv.cfg", 0),
+    lambda: subprocess.run(["umount", sys.prefix], check=True),
+    lambda: subprocess.run(["unshare", "-rm", "mount", "-o", "remount,rw", "/"], check=True),
+    lambda: open("/opt/dcloud/layers/left", "w"),
+    lambda: open("/usr/lib/python3/left", "w"),
+):
+    attempt(what)
+"""
+
+
+def test_code_in_one_environment_changes_nothing_of_another(lab: Lab) -> None:
+    """Not through hard links, the cache, the overlay or the volume: not for one that runs, nor for a later one."""
+    heard = Heard()
+    first, second = lab.job("six"), lab.start("six")
+    lab.host.start(first, heard)
+    layer = lab.python(first, "import sys; print(sys.prefix)").rpartition("/")[2]
+    store = lab.host.builders.store
+    places = [store / "layers" / layer, store / "cache", lab.host.settings.data_dir / "layers"]
+    before = [hashes(place) for place in places]
+    lab.python(first, ATTACKS)
+    assert (
+        lab.run(first, "grep", "-c", "taken", f"/opt/dcloud/layers/{layer}/lib/python3.11/site-packages/six.py")[0] == 0
+    )
+    assert [hashes(place) for place in places] == before
+    later = lab.job()
+    later = replace(later, contract=replace(later.contract, lock=heard.lock))
+    lab.host.start(later, Heard())
+    look = "import pip, six, sys; print(hasattr(six, 'taken'), hasattr(sys, 'taken'), pip.__file__ is None)"
+    for other in (second, later):
+        assert lab.python(other, look) == "False False False"
+    assert lab.python(later, "import sys; print(sys.prefix)").endswith(layer)  # it is the very same layer
