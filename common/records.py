@@ -37,9 +37,9 @@ class Quota:
 class Difference:
     """Where a host's containers and its allocations disagree; ids of environments."""
 
-    orphans: tuple[str, ...] = ()  # containers without an allocation here
-    missing: tuple[str, ...] = ()  # environments that should run, without a running container
-    making: tuple[str, ...] = ()  # environments that some thread of the host should be working on
+    orphans: tuple[str, ...]  # containers without an allocation here
+    missing: tuple[str, ...]  # environments that should run, without a running container
+    making: tuple[str, ...]  # environments that some thread of the host should be working on
 
 
 def shape(wanted: Resources) -> str:

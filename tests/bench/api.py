@@ -121,8 +121,7 @@ def _watchers(report: Report, served: Served, gunicorn: int, quick: bool) -> Non
     count, length = (200, 5) if quick else (2000, 20)
     ids = [job.id for job in served.jobs]
     before = _resident_bytes(gunicorn)
-    with Watchers(served.url, served.token, ids, count) as watchers:
-        until(lambda: len(watchers.delays) >= 3 * count, "all have what happened before", timeout_seconds=300)
+    with Watchers(served.url, served.token, ids, count, told=3) as watchers:
         after, subscriptions = _resident_bytes(gunicorn), len(served.ledger.redis.client_list(_type="pubsub"))
         watchers.delays.clear()
         answers = _let_events_pass(served, length)

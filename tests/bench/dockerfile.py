@@ -37,7 +37,7 @@ class Dockerfile:
 
     def __enter__(self) -> Dockerfile:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(self.context), "pip"]
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, capture_output=True)
         next(self.context.glob("pip-*.whl")).rename(self.context / "pip.whl")
         base, mounts = self.site.base_tag(), dict(self.site.host.sources.mounts)
         for number, source in enumerate(mounts):  # a build sees nothing of the machine: wheels and CA go with it

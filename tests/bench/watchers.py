@@ -10,21 +10,29 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from bench.http_load import READ_BYTES, request
+from bench.processes import until
+
+A_RUSH = 50  # streams that are opened at once; more would be told that the server is busy
 
 
 class Watchers:
     """So many open streams of events, read in a thread of their own until the end of the block."""
 
-    def __init__(self, url: str, token: str, env_ids: Sequence[str], count: int):
+    def __init__(self, url: str, token: str, env_ids: Sequence[str], count: int, told: int):
+        """`told` is how many events each environment has already; all of them have come to all when this returns."""
         self.delays: list[float] = []  # seconds from when an event was written to when a client had it
         self.lost = 0  # streams that ended
         self._poll = selectors.DefaultSelector()
         self._over = threading.Event()
-        self._sockets = [self._open(url, token, env_ids[n % len(env_ids)]) for n in range(count)]
+        self._sockets: list[socket.socket] = []
         self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+        for number in range(1, count + 1):
+            self._sockets.append(self._open(url, token, env_ids[number % len(env_ids)]))
+            if number % A_RUSH == 0 or number == count:
+                until(lambda: len(self.delays) >= told * number, "all have what happened before")  # noqa: B023
 
     def __enter__(self) -> Watchers:
-        self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
