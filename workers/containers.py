@@ -122,6 +122,11 @@ class Containers:
         """Remove what was laid over the layer; fine where there is nothing. After `stop`."""
         self.engine.remove_volume(overlay_name(env_id))
 
+    def covered(self) -> set[str]:
+        """Environments of this host that something is laid over a layer for."""
+        rows = self.engine.volumes(ENV, f"{HOST}={self.settings.host}")
+        return {row["Labels"][ENV] for row in rows if row["Name"] == overlay_name(row["Labels"][ENV])}
+
     def all(self) -> list[Found]:
         """Ours that carry this host's name."""
         rows = self.engine.containers(ENV, f"{HOST}={self.settings.host}")

@@ -263,6 +263,12 @@ class Engine:
             except NotFound:
                 return
 
+    def volumes(self, *labels: str) -> list[dict[str, Any]]:
+        """Ours with these labels, as `docker volume inspect` shows them."""
+        with translated():
+            found = self._api.volumes(filters={"label": [f"{PREFIX}={self.prefix}", *labels]})
+            return list(found["Volumes"] or ())
+
     def network(self, name: str) -> dict[str, Any] | None:
         """A network as `docker network inspect` shows it, None where there is none."""
         with translated():

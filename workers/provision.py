@@ -163,6 +163,14 @@ class Host:
         """What an environment with so many of this host's GPUs computes on."""
         return frameworks.accelerator(count, gpus.driver().version if count else "")
 
+    def traces(self) -> set[str]:
+        """Environments of which this host has a container, an overlay or files."""
+        return {found.env_id for found in self.containers()} | self.containers_.covered() | set(self.volumes())
+
+    def mounted(self, env_id: str) -> bool:
+        """Whether an environment's storage is in use, or a container could use it."""
+        return self.fill(env_id) is not None or env_id in self.containers_.covered()
+
     def tend(self) -> None:
         """Put back what others may have taken away: the bridge and the rules of this host. Make room in the store."""
         self.network.ready()

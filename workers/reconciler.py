@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from common.errors import IllegalTransition, NotFound, StaleToken
 from common.states import Reason, State
 from workers.endings import Endings
+from workers.leftovers import Leftovers
 from workers.member import Member
 from workers.runs import Runs
 
@@ -29,6 +30,7 @@ class Reconciler:
         self.member = member
         self.runs = runs
         self.endings = endings
+        self.leftovers = Leftovers(member, runs)
         self._unworked: set[str] | None = None  # before the first sweep
 
     def sweep(self) -> None:
@@ -46,6 +48,7 @@ class Reconciler:
                 self.endings.ended(env_id, 0, found.get(env_id))
         self._take_up_unworked(set(difference.making) - busy, found)
         self._remove_orphans(found)
+        self.leftovers.remove()
         member.ledger.expire(interval_seconds=member.settings.sweep_seconds / 4)
         member.host.tend()
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 from lab import Lab
+
+from workers.usage import Kernel
 
 MIB = 2**20
 
@@ -74,3 +79,51 @@ print(time.process_time() / (time.monotonic() - begin))
 """,
     )
     assert float(spent) < 0.35
+
+
+def test_a_flood_of_the_log_is_cut_off(lab: Lab) -> None:
+    """A program in the environment can write where the container's main process does."""
+    job = lab.start()
+    code, said = lab.run(job, "sh", "-c", "head -c 60M /dev/zero | tr '\\0' 'a' | fold -w 1000 > /proc/1/fd/1")
+    assert code == 0, said
+    log = Path(lab.inspect(job)["LogPath"])
+    files = list(log.parent.glob(f"{log.name}*"))
+    assert len(files) == 3
+    assert 15 * MIB < sum(file.stat().st_size for file in files) < 32 * MIB
+    assert lab.run(job, "echo", "alive") == (0, "alive\n")
+
+
+def test_who_takes_all_it_can_takes_no_more_than_its_own(lab: Lab) -> None:
+    """Three that bring down a machine, each in a small environment: what they use together leaves others theirs.
+
+    What they use is what the kernel counted, so that whatever else this machine does makes no difference.
+    """
+    greedy = {
+        "a fork bomb": ["sh", "-c", "f() { while :; do f & done; }; f"],
+        "a memory hog": ["sh", "-c", "while :; do python -c 'x = bytearray(500 * 2**20)'; done"],
+        "a disk filler": ["sh", "-c", "while :; do head -c 100M /dev/zero > big; sync; done"],
+    }
+    jobs = {name: lab.start(cpu="0.2", ram="128MiB", storage="64MiB") for name in greedy}
+    commands = [lab.host.exec(jobs[name].id, command, tty=False) for name, command in greedy.items()]
+    pids = {name: lab.inspect(job)["State"]["Pid"] for name, job in jobs.items()}
+    kernel = Kernel()
+    time.sleep(1)
+    before = {name: kernel.counters(pid) for name, pid in pids.items()}
+    other = lab.start()
+    assert lab.python(other, "x = bytearray(50 * 2**20); open('f', 'wb').write(x); print(len(x))") == str(50 * MIB)
+    time.sleep(2)
+    for name, pid in pids.items():
+        now, then = kernel.counters(pid), before[name]
+        used = (now.cpu_nanoseconds - then.cpu_nanoseconds) / 1e9 / (now.at - then.at)
+        assert used < 0.2 * 1.25, name
+        assert now.ram_bytes <= 128 * MIB, name
+        assert now.pids <= 1024, name
+    assert kernel.counters(pids["a fork bomb"]).pids > 100, "it was one"
+    assert kernel.counters(pids["a memory hog"]).oom_kills > 0, "it was one"
+    for job in jobs.values():
+        assert lab.host.fill(job.id).used_bytes < 64 * MIB
+        lab.host.stop(job.id, 1)
+        assert [found for found in lab.host.containers() if found.env_id == job.id] == []
+    for command in commands:
+        command.close()
+    assert lab.run(other, "echo", "alive") == (0, "alive\n")

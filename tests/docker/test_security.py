@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from lab import Heard, Lab
 from trees import hashes
 
 from common.environment import Job
+from common.errors import ProvisionError
+from common.states import Reason
+from workers.preparation import prepare
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
 
@@ -190,3 +193,19 @@ def test_code_in_one_environment_changes_nothing_of_another(lab: Lab) -> None:
     for other in (second, later):
         assert lab.python(other, look) == "False False False"
     assert lab.python(later, "import sys; print(sys.prefix)").endswith(layer)  # it is the very same layer
+
+
+def test_an_image_that_declares_a_volume_is_refused(lab: Lab) -> None:
+    """The engine would give each environment a directory of the host for it, without any limit."""
+    engine = lab.host.engine
+    base = lab.host.images.get(lab.job().contract, lambda *_: None, lambda _: None)
+    tag = f"{lab.host.settings.host}:declares"
+    source = engine.create({"Image": base.tag, "Cmd": ["true"]})
+    try:
+        engine.commit(source, tag, {"Volumes": {"/data": {}}})
+        with pytest.raises(ProvisionError, match=r"declares volumes \(/data\)") as caught:
+            prepare(engine, lab.host.sources, cast(Any, None), tag, [], None, lambda _: None)
+        assert caught.value.reason == Reason.IMAGE_UNAVAILABLE
+    finally:
+        engine.remove(source)
+        engine.remove_image(tag)
