@@ -61,6 +61,7 @@ def private(record: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     hook.write_text(HOOK.format(python=sys.executable, record=record))
     hook.chmod(0o755)
     directory = tmp_path_factory.mktemp("engine")
+    # In a network of its own: an engine without a bridge removes docker0, which is the machine's engine's.
     options = [
         f"--host=unix://{directory}/socket", f"--data-root={directory}/data", f"--exec-root={directory}/exec",
         f"--pidfile={directory}/pid", "--bridge=none", "--iptables=false", "--storage-driver=vfs",
@@ -68,7 +69,7 @@ def private(record: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     ]  # fmt: skip
     env = {**os.environ, "PATH": f"{hook.parent}:{os.environ['PATH']}"}
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(["dockerd", *options], env=env, stdout=log, stderr=log)
+        process = subprocess.Popen(["unshare", "--net", "dockerd", *options], env=env, stdout=log, stderr=log)
     try:
         _wait_for(process, directory / "log")
         engine = Engine(
