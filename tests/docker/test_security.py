@@ -125,6 +125,30 @@ def test_the_benchmark_for_containers(seen: dict[str, Any]) -> None:
         assert f"| 5.{number} |" in text, f"docs/security.md does not say why 5.{number} is not checked"
 
 
+def test_what_the_engine_was_told_about_a_container(shared_lab: Lab, job: Job, seen: dict[str, Any]) -> None:
+    """Limits, confinement and labels as the engine has them, and not as we meant them."""
+    config, ram = seen["HostConfig"], job.contract.resources.ram_mib * 2**20
+    assert (config["Memory"], config["MemorySwap"], config["ShmSize"]) == (ram, ram, ram // 2)
+    assert config["CpuQuota"] * 1000 // config["CpuPeriod"] == job.contract.resources.cpu_milli
+    assert (config["PidsLimit"], config["Init"], config["AutoRemove"]) == (1024, True, False)
+    assert (config["CgroupnsMode"], config["NetworkMode"]) == ("private", shared_lab.host.network.name)
+    assert config["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+    assert {name: set(options.split(",")) >= {"nosuid", "nodev"} for name, options in config["Tmpfs"].items()} == {
+        "/tmp": True,  # noqa: S108
+        "/run": True,
+    }
+    assert {
+        name: seen["Config"]["Labels"][f"dcloud.{name}"] for name in ("env", "token", "host", "owner", "prefix")
+    } == {
+        "env": job.id,
+        "token": str(job.token),
+        "host": shared_lab.host.settings.host,
+        "owner": job.owner,
+        "prefix": shared_lab.host.settings.key_prefix,
+    }
+    assert seen["Name"] == f"/dcloud-{job.name}-{job.id}"
+
+
 def test_the_store_is_nobodys_but_roots(shared_lab: Lab) -> None:
     data = shared_lab.host.settings.data_dir
     assert oct(data.stat().st_mode & 0o777) == "0o700"

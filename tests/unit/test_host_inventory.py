@@ -35,3 +35,11 @@ def test_capacities_of_the_machine(tmp_path: Path) -> None:
 def test_nonsense_is_refused_by_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match=f"DCLOUD_{name.upper()}: 'lots'"):
         gather(replace(SETTINGS, data_dir=tmp_path, **{name: "lots"}), "28.0", Cards())
+
+
+def test_a_host_that_cannot_limit_storage_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gather(replace(SETTINGS, data_dir=tmp_path), "28.0", Cards()).storage_limit == "loop"
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    found = gather(replace(SETTINGS, data_dir=tmp_path), "28.0", Cards())
+    assert found.storage_limit == ""
+    assert "Environments are not claimed" in found.notes[0]
