@@ -8,12 +8,12 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from api import bodies, named_contracts, remote, wire
+from api import bodies, named_contracts, remote, systems, wire
 from api.auth import owned, principal
 from api.openapi.contracts import CONTRACT_EXAMPLE
 from api.openapi.described import CONTRACT_TYPES, PREFER, described, flag
 from api.services import services
-from api.verdicts import missing_image, verdict
+from api.verdicts import verdict
 from common import ids
 from common.channel import ClientEnd
 from common.contract import Contract
@@ -41,7 +41,7 @@ def check() -> Response:
     seconds = bodies.preferred_wait() or WAIT_SECONDS
     ledger, caller = services().ledger, principal()
     found = verdict(ledger.judge(caller.user, contract.resources), contract.resources, caller.user, caller)
-    if problem := missing_image(contract, ledger.hosts()):
+    if problem := systems.missing(contract, ledger.hosts()):
         found |= {"verdict": "never", "message": problem, "estimate": None, "change": None}
     found["contract"] = wire.document(contract)
     found["libraries"] = None

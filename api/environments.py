@@ -8,7 +8,7 @@ import time
 
 from flask import Blueprint, Response, jsonify, request
 
-from api import auditing, bodies, conditions, named_contracts, paging, wire
+from api import auditing, bodies, conditions, named_contracts, paging, systems, wire
 from api.auth import owned, principal
 from api.openapi.contracts import CONTRACT_EXAMPLE
 from api.openapi.described import (
@@ -31,6 +31,7 @@ from common.states import State
 
 blueprint = Blueprint("environments", __name__)
 
+WAIT = "set wait to true to wait for a host that is not there yet."
 USER_PRIORITY = 5  # what is above needs an admin
 LOOK_AGAIN_SECONDS = 5.0  # a place in the queue changes without an event
 
@@ -111,6 +112,8 @@ def accept(contract: Contract, key: str) -> Environment:
     """Submit for whoever asks; the same `key` gives the same environment. Raises ContractError, Conflict, Refused."""
     if contract.priority > USER_PRIORITY and not principal().admin:
         raise Refused(403, f"priority is {contract.priority}; above {USER_PRIORITY} it needs an admin.")
+    if not contract.wait and (problem := systems.unavailable(contract, services().ledger)):
+        raise ContractError([Problem("os", f"{problem} Or {WAIT}")])
     try:
         found = services().ledger.submit(ids.new_id(), principal().user, contract, key, _digest(contract))
     except NeverFits as error:
@@ -144,7 +147,7 @@ def _too_large(wanted: Resources, nearest: dict[str, int] | None) -> ContractErr
         ("storage", wanted.storage_mib > most["storage_mib"], units.human_mib(most["storage_mib"])),
         ("gpu", wanted.gpus.count > most["gpus"], f"{most['gpus']} such GPUs"),
     ]
-    advice = "Ask for that, or set wait to true to wait for a host that is not there yet."
+    advice = f"Ask for that, or {WAIT}"
     return ContractError(
         [
             Problem(f"resources.{name}", f"is more than any host could ever give; the nearest one has {has}. {advice}")

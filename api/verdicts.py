@@ -8,8 +8,7 @@ from typing import Any
 from api import wire
 from api.services import services
 from common import advice, units
-from common.contract import Contract, Gpus, Resources
-from common.inventory import Host
+from common.contract import Gpus, Resources
 from common.principal import Principal
 
 MAX_HOSTS = 100  # that are listed, those with room first
@@ -42,24 +41,6 @@ def smaller(judged: dict[str, Any], wanted: Resources, owner: str) -> Resources 
         if ledger.judge(owner, needs)["verdict"] == "now":
             return needs
     return None
-
-
-def missing_image(contract: Contract, hosts: list[Host]) -> str:
-    """Why no live host can make the system of `contract`, "" where one can or none has said what it offers."""
-    offers = {offer for host in hosts if host.state != "lost" for offer in host.inventory.offers}
-    os, language = contract.os, contract.language
-    if not offers or any(
-        (offer.os, offer.version, offer.language) == (os.name, os.version, language.name)
-        and any(_is_version(language.version, version) for version in offer.language_versions)
-        for offer in offers
-    ):
-        return ""
-    have = "; ".join(
-        sorted(
-            f"{offer.os} {offer.version} with {offer.language} {', '.join(offer.language_versions)}" for offer in offers
-        )
-    )
-    return f"No host has {os.name} {os.version} with {language.name} {language.version}. To be had: {have}."
 
 
 def _host(item: dict[str, Any], viewer: Principal) -> dict[str, Any]:
@@ -127,11 +108,6 @@ def _resources(wanted: Resources, nearest: dict[str, Any]) -> Resources:
         int(nearest["storage_mib"]),
         replace(wanted.gpus, count=gpus) if gpus else Gpus(),
     )
-
-
-def _is_version(wanted: str, offered: str) -> bool:
-    """Whether what is asked for is what is offered, or a patch of it: 3.11.2 of 3.11."""
-    return wanted == offered or wanted.startswith(f"{offered}.")
 
 
 def _seconds(ms: Any) -> float | None:

@@ -99,7 +99,7 @@ def _farewell(installation: Installation, name: str) -> None:
     dcloud = " ".join([*(f"{k}={v}" for k, v in here.items() if v != usual[k]), ".venv/bin/dcloud"])
     rows = (
         ("pages", f"{settings.url}/  (sign in with the token in {installation.token_file})"),
-        ("API", f"{settings.url}/api/v1"),
+        ("API", f"{settings.url}/docs"),
         ("Flower", f"http://{settings.flower_bind}"),
         ("list", f"{dcloud} ls"),
         ("open", f"{dcloud} exec {name}"),

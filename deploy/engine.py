@@ -20,6 +20,7 @@ from deploy.steps import SetupError
 NAME = "dockerd"  # of the process, where it is ours
 PROGRAMS = {"dockerd": "docker.io", "iptables": "iptables"}
 START_SECONDS = 60
+SOCKET = Path("/var/run/docker.sock")
 SYSTEMD = Path("/run/systemd/system")
 
 
@@ -51,11 +52,16 @@ def ensure(processes: Processes, log: Path) -> str:
     found = version_for_worker()
     if found:
         return f"{found}, runs already"
-    if _address() not in ("", "unix:///var/run/docker.sock"):
+    if _address() not in ("", f"unix://{SOCKET}"):
         raise SetupError(
             f"No Docker engine answers at {_address()}. Start it, or unset DCLOUD_DOCKER_HOST and DOCKER_HOST."
         )
     root = host.as_root()
+    if root is None and SOCKET.exists() and not os.access(SOCKET, os.W_OK):
+        raise SetupError(
+            "This machine has a Docker engine that this user may not use. Run this as root, or as a user of the group "
+            "docker with sudo that asks for no password."
+        )
     if root is None:
         raise SetupError(
             "No Docker engine answers, and this user may not start one. Install and start it "

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from api import verdicts
+from api import systems, verdicts
 from api.pages.form import Fields
 from api.pages.words import cores, duration, gpu_words, need
 from api.services import services
@@ -30,7 +30,7 @@ class Outlook:
 def outlook(owner: str, wanted: Contract) -> Outlook:
     """What the ledger says of `wanted`, and the smallest change of which it says that it would start now."""
     ledger = services().ledger
-    if problem := verdicts.missing_image(wanted, ledger.hosts()):
+    if problem := systems.missing(wanted, ledger.hosts()):
         return Outlook("never", f"Never: {problem[0].lower()}{problem[1:]}")
     judged = ledger.judge(owner, wanted.resources)
     hosts = judged.get("hosts", [])

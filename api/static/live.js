@@ -98,7 +98,7 @@ async function send(form, button) {
       tell(told.querySelector("main"));
     }
   } catch {
-    connection("The server cannot be reached. Nothing was changed; try again.");
+    connection("The server did not answer. Look whether it was done, then try again.");
   }
   button.disabled = false;
   plan();

@@ -202,6 +202,17 @@ def test_what_no_host_could_ever_hold_is_refused_with_what_would_fit(ada: FlaskC
     assert submitted(ada, resources={"ram": "64GiB"}, wait=True)["state"] == "queued"
 
 
+def test_a_system_that_no_host_has_is_refused_with_those_to_be_had(ada: FlaskClient, host: SimulatedHost) -> None:
+    answer = ada.post(ENVIRONMENTS, json={"os": {"image-name": "win", "version": "95"}})
+    assert answer.status_code == 422
+    [problem] = answer.get_json()["errors"]
+    assert problem["path"] == "os"
+    assert "No host has win 95" in problem["message"]
+    assert "debian 12 with python 3.11" in problem["message"]
+    assert ada.get(ENVIRONMENTS).get_json()["environments"] == []
+    assert submitted(ada, os={"image-name": "win", "version": "95"}, wait=True)["state"] == "queued"
+
+
 def test_a_priority_above_the_usual_needs_an_admin(ada: FlaskClient, client_of: Clients) -> None:
     assert "admin" in problem(ada.post(ENVIRONMENTS, json={"priority": 6}), 403)["detail"]
     assert submitted(client_of("root", "admin"), priority=9)["contract"]["priority"] == "9"
