@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from flask import Flask, Response, current_app, request, url_for
 
-KEPT_SECONDS = 365 * 86400
+DAY_SECONDS = 86400
+KEPT_SECONDS = 365 * DAY_SECONDS
 
 
 def register(app: Flask) -> None:
@@ -29,9 +29,10 @@ def _digest(folder: str, name: str) -> str:
 
 
 def _keep(response: Response) -> Response:
-    static: tuple[Any, ...] = ("static", "bootstrap.static")
-    if request.endpoint in static and response.status_code == 200:
+    """Modules import each other by their plain names, so without a digest a browser asks whether it has the newest."""
+    named = request.endpoint == "bootstrap.static" or (request.endpoint == "static" and "v" in request.args)
+    if named and response.status_code == 200:
         response.cache_control.no_cache = None
         response.cache_control.public = True
-        response.cache_control.max_age = KEPT_SECONDS if "v" in request.args else 86400
+        response.cache_control.max_age = KEPT_SECONDS if "v" in request.args else DAY_SECONDS
     return response

@@ -128,11 +128,11 @@ def test_from_a_small_phone_to_a_wall(
 def test_dark_and_light_follow_the_system_until_one_is_chosen(page: Page, server: Any) -> None:
     page.emulate_media(color_scheme="dark")
     page.goto(server.url)
-    assert page.evaluate("document.documentElement.dataset.bsTheme") == "dark"
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
     page.get_by_role("button", name="Dark or light").click()
-    assert page.evaluate("document.documentElement.dataset.bsTheme") == "light"
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")
     page.reload()
-    assert page.evaluate("document.documentElement.dataset.bsTheme") == "light"
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")
     page.get_by_role("button", name="Dark or light").click()
     page.emulate_media(color_scheme="light")
-    assert page.evaluate("document.documentElement.dataset.bsTheme") == "light"
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")

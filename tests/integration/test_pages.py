@@ -145,3 +145,11 @@ def test_what_is_made_again_is_the_same(page: FlaskClient, ready: None, parts: S
     assert answer.status_code == 303, re.findall(r'class="wrong".*?</ul>', answer.text, re.S)
     second = parts.ledger.environments("ada")[0][0]
     assert second.contract == first.contract
+
+
+def test_a_browser_keeps_what_its_address_names_and_asks_about_the_rest(app: Flask) -> None:
+    client = app.test_client()
+    (style,) = re.findall(r'href="(/static/app.css[^"]*)"', client.get("/").text)
+    for path, kept in ((style, "max-age=31536000"), ("/static/morph.js", "no-cache")):
+        with client.get(path) as answer:
+            assert kept in answer.headers["Cache-Control"], path
