@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ ADMIN = "admin"
 
 USER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
 RESERVED = ("me",)  # /users/me is whoever asks
+_MOST_HOLDERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,29 @@ class Accounts:
         self._apart = apart
         self._keys = keys
         self._tokens = Tokens(redis, keys)
+        self._holders: dict[str, str] = {}  # of tokens that were accepted, by id: a token never changes hands
 
     def verify(self, token: str) -> Principal | None:
-        """Who holds `token`; None where it is mistyped, unknown, revoked or expired, or its user is disabled."""
-        return self._principal(self._tokens.verify(token))
+        """Who holds `token`; None where it is mistyped, unknown, revoked or expired, or its user is disabled.
+
+        One round trip, where this process knows whose it is.
+        """
+        users: dict[str, dict[str, str]] = {}
+
+        def read(token_id: str) -> dict[str, str]:
+            holder = self._holders.get(token_id, "")
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hgetall(self._keys.api_token(token_id))
+                pipe.hgetall(self._keys.user(holder))
+                record, users[holder] = pipe.execute()
+            return cast(dict[str, str], record)
+
+        found = self._tokens.verify(token, read)
+        if found is not None:
+            if len(self._holders) >= _MOST_HOLDERS:
+                self._holders.clear()
+            self._holders[found.id] = found.user
+        return self._principal(found, users)
 
     def principal(self, token_id: str) -> Principal | None:
         """Whose token this is, for someone who has shown it before; None where it would not be accepted now."""
@@ -154,10 +174,12 @@ class Accounts:
         self._redis.set(self._keys.secret(name), secrets.token_hex(32), nx=True)
         return cast(str, self._redis.get(self._keys.secret(name)))
 
-    def _principal(self, token: Token | None) -> Principal | None:
+    def _principal(self, token: Token | None, read: Mapping[str, dict[str, str]] | None = None) -> Principal | None:
+        """Who holds a token. `read` are records of users, as they are now."""
         if token is None:
             return None
-        [user] = self._users([token.user])
+        record = (read or {}).get(token.user)
+        user = self._users([token.user])[0] if record is None else _user(token.user, record)
         if user is None or user.disabled:
             return None
         return Principal(user.name, user.role, token.scopes, token.id, token.expires_at)

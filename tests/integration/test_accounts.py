@@ -38,6 +38,28 @@ def test_a_token_says_who_calls(accounts: Accounts) -> None:
     assert accounts.principal(caller.token_id) == caller
 
 
+def test_a_token_that_was_seen_before_is_asked_about_in_one_trip_and_what_changed_counts_at_once(
+    accounts: Accounts, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts.create_user("ada")
+    token = accounts.create_token("ada")
+    first = accounts.verify(token)
+    with monkeypatch.context() as patched:
+        patched.setattr(Accounts, "_users", lambda *_: pytest.fail("a second trip"))
+        assert accounts.verify(token) == first
+        accounts_elsewhere = Accounts(redis, KEYS)
+        patched.undo()
+        accounts_elsewhere.set_role("ada", "admin")
+        changed = accounts.verify(token)
+        assert changed is not None
+        assert changed.role == "admin"
+        accounts_elsewhere.set_disabled("ada", True)
+        assert accounts.verify(token) is None
+        accounts_elsewhere.set_disabled("ada", False)
+        redis.delete(KEYS.user("ada"))
+        assert accounts.verify(token) is None
+
+
 def test_only_an_admin_with_the_scope_is_an_admin(accounts: Accounts) -> None:
     accounts.create_user("root", "admin")
     accounts.create_user("ada")
