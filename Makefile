@@ -27,7 +27,7 @@ bench:  ## speed and quality as ratios; ONLY=ledger, start, api or pages for one
 	@$(WITH) requirements-dev.txt deploy.benching $(if $(QUICK),--quick) $(ONLY)
 
 faults:  ## the long searches and the long tests with kills; many minutes
-	@DCLOUD_FAULTS=full $(WITH) requirements-dev.txt deploy.testing $(or $(ARGS),-s tests/model tests/integration/test_ledger_machine.py $(wildcard tests/faults))
+	@DCLOUD_FAULTS=full PYTEST_TIMEOUT=7200 $(WITH) requirements-dev.txt deploy.testing $(or $(ARGS),-s tests/model tests/integration/test_ledger_machine.py $(wildcard tests/faults))
 
 lock:  ## pin the dependencies of pyproject.toml anew
 	.venv/bin/uv pip compile pyproject.toml --extra build $(PIN) -o deploy/requirements.txt

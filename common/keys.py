@@ -66,6 +66,10 @@ class Keys:
         """Stream: what an environment uses, over time (`common.stats`)."""
         return f"{self.prefix}:stats:{env_id}"
 
+    def messages(self, host: str) -> str:
+        """List: messages that the worker of a host has not received yet (`common.celery_app`)."""
+        return f"{self.prefix}:celery:host.{host}"
+
     def user(self, name: str) -> str:
         return f"{self.prefix}:user:{name}"
 

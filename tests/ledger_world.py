@@ -329,6 +329,14 @@ class World:
         time.sleep(0.002)  # no copy is restored within a ms
         self.settle()
 
+    def restart_redis(self, *, forgetful: bool) -> None:
+        """Redis comes up with all that it wrote down; `forgetful` without the functions, as from an older copy."""
+        before = ledger_state.snapshot(self.ledger.redis, PREFIX)
+        self.ledger.redis.execute_command("DEBUG", "RELOAD")
+        if forgetful:
+            self.ledger.redis.function_flush("SYNC")
+        assert_same(before, ledger_state.snapshot(self.ledger.redis, PREFIX))
+
     def settle(self) -> None:
         """Every worker is up, has beaten and compared once: containers and ledger agree."""
         for machine in self.machines.values():

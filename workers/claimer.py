@@ -32,7 +32,7 @@ from workers.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-RESEND_SECONDS = 20.0  # a task for the same step is sent again after this, unless a thread works on it
+RESEND_SECONDS = 20.0  # a task for the same step is sent again after this, unless messages wait to be received
 
 _TASK_FOR = {
     State.CLAIMED: tasks.start_environment,
@@ -106,6 +106,10 @@ class Claimer:
     def _send_due(self) -> None:
         now = time.monotonic()
         due = self.member.ledger.todo(self.member.name, self.member.epoch)
+        late = {key for key, at in self._sent.items() if now - at >= RESEND_SECONDS}
+        if late and not late.isdisjoint(due) and self._backlog():
+            # these only wait behind others: one more of each at every look would hold up all the rest
+            self._sent |= dict.fromkeys(late.intersection(due), now)
         self._sent = {key: at for key, at in self._sent.items() if now - at < RESEND_SECONDS}
         for env_id, state, token in due:
             self._send(env_id, state, token)
@@ -119,6 +123,10 @@ class Claimer:
         task.apply_async((env_id, token), queue=queue_of(self.member.name))
         self.canary.sent()
         self._sent[key] = time.monotonic()
+
+    def _backlog(self) -> bool:
+        """Whether messages wait that nobody has received."""
+        return self.member.ledger.redis.llen(self.member.ledger.keys.messages(self.member.name)) > 0
 
     def _call(self) -> None:
         tasks.nothing.apply_async(queue=queue_of(self.member.name))

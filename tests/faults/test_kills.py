@@ -25,7 +25,7 @@ from common.records import cost, shape
 from common.settings import Settings
 
 FULL = os.environ.get("DCLOUD_FAULTS") == "full"
-ENVIRONMENTS, KILLS = (20_000, 20) if FULL else (300, 3)
+ENVIRONMENTS, KILLS = (20_000, 20) if FULL else (200, 3)
 SECONDS = 3600 if FULL else 240
 QUIET_SECONDS = 60  # after which nothing more will come
 
@@ -94,11 +94,8 @@ def test_killed_workers_lose_nothing_and_begin_nothing_twice(
     ledger.redis.close()
 
 
-@pytest.mark.skipif(not FULL, reason="only for comparison: that bare Celery loses some is no promise of ours")
-@pytest.mark.parametrize("acknowledges", ["early", "late"])
-def test_bare_celery_for_comparison(
-    client: redis.Redis, env: dict[str, str], tmp_path: Path, acknowledges: str
-) -> None:
+def bare_celery_for_comparison(client: redis.Redis, env: dict[str, str], tmp_path: Path, acknowledges: str) -> None:
+    """That it loses some is no promise of ours, so this is no part of `make test`."""
     bare = noop_host.bare_celery(env["DCLOUD_REDIS_URL"], late=acknowledges == "late")
     task = bare.tasks["noop"]
     ids = [f"e{i:05}" for i in range(ENVIRONMENTS)]
@@ -113,3 +110,7 @@ def test_bare_celery_for_comparison(
     with suppress(AttributeError):
         bare.close()
     assert kills == KILLS
+
+
+if FULL:
+    test_bare_celery = pytest.mark.parametrize("acknowledges", ["early", "late"])(bare_celery_for_comparison)

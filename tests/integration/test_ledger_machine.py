@@ -246,6 +246,10 @@ class Anything(RuleBasedStateMachine):
     def roll_back(self) -> None:
         self.world.roll_back()
 
+    @rule(forgetful=st.booleans())
+    def redis_restarts(self, forgetful: bool) -> None:
+        self.world.restart_redis(forgetful=forgetful)
+
     @rule()
     def settle(self) -> None:
         self.world.settle()
@@ -270,7 +274,8 @@ PLANTED = {
     "what is being started is given away when its host falls silent": ("CONTAINERLESS[env.state]", "MAKING[env.state]"),
     "a miss is remembered for ever": ("  redis.call('INCR', P .. ':queued')", ""),
 }
-if os.environ.get("DCLOUD_FAULTS") == "full":  # these take longer to be met
+FULL = os.environ.get("DCLOUD_FAULTS") == "full"
+if FULL:  # these take longer to be met
     PLANTED |= {
         "the token is not looked at": ("env.token ~= token or ", ""),
         "an old process is served": ("if present ~= epoch then", "if false then"),
@@ -278,9 +283,10 @@ if os.environ.get("DCLOUD_FAULTS") == "full":  # these take longer to be met
     }
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
-    with ledger_fixtures.serving("redis", tmp_path_factory.mktemp("machine")) as address:
+@pytest.fixture(scope="module", params=ledger_fixtures.KINDS if FULL else ["redis"])
+def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
+    directory, options = tmp_path_factory.mktemp("machine"), ("--enable-debug-command", "local")
+    with ledger_fixtures.serving(request.param, directory, *options) as address:
         client = client_of(address)
         yield client
         client.close()
@@ -297,10 +303,12 @@ def explore(client: redis.Redis, runs: int, code: str = "", **options: Any) -> N
     machine.runTest()
 
 
+@pytest.mark.timeout(1800)
 def test_anything_in_any_order(client: redis.Redis) -> None:
     explore(client, 200)
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("bug", PLANTED)
 def test_a_planted_bug_is_found(client: redis.Redis, bug: str) -> None:
     ledger, (text, instead) = Ledger(client, PREFIX), PLANTED[bug]

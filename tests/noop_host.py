@@ -51,6 +51,7 @@ class NoopHost:
 
     def start(self, job: Job, report: Report) -> str:
         report.starting()
+        time.sleep(float(os.environ.get("NOOP_SECONDS", "0")))
         self.client.eval(_START, 2, self.containers_key, BEGUN, job.id, job.token)
         return job.id
 
@@ -69,6 +70,12 @@ class NoopHost:
     def events(self, kinds: Sequence[str], since: str) -> Iterator[dict[str, Any]]:
         threading.Event().wait()  # they never end by themselves
         yield {}
+
+    def traces(self) -> set[str]:
+        return set(self.client.hkeys(self.containers_key))
+
+    def mounted(self, env_id: str) -> bool:
+        return False
 
     def tend(self) -> None:
         pass
@@ -129,8 +136,10 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["celery"]:
         quiet = ("--without-gossip", "--without-mingle", "--loglevel=WARNING")
         bare_celery(settings().redis_url, late=sys.argv[2:] == ["late"]).worker_main(["worker", *quiet])
-    from workers import app, canary  # reads the settings
+    from workers import app, canary, claimer  # reads the settings
 
+    if "NOOP_RESEND" in os.environ:
+        claimer.RESEND_SECONDS = float(os.environ["NOOP_RESEND"])
     if "NOOP_DEAF" in os.environ:
         become_deaf(Path(os.environ["NOOP_DEAF"]))
         canary.DEAF_SECONDS = 3
