@@ -103,14 +103,14 @@ class NoopHost:
 
 def bare_celery(url: str, *, late: bool) -> Celery:
     """Celery as it comes, but for what this project sets too: threads, one message at a time."""
-    bare = Celery("bare", broker=url)
+    bare = Celery("bare", broker=url, set_as_current=False)
     bare.conf.update(
         task_ignore_result=True, task_acks_late=late, worker_prefetch_multiplier=1, worker_pool="threads",
         worker_concurrency=8, broker_transport_options={"visibility_timeout": 10},
     )  # fmt: skip
     client = redis.Redis.from_url(url)
 
-    @bare.task(name="noop")  # type: ignore[untyped-decorator]
+    @bare.task(name="noop", shared=False)  # type: ignore[untyped-decorator]
     def noop(env_id: str) -> None:
         client.hincrby(BEGUN, env_id, 1)
 
