@@ -40,6 +40,7 @@ class Difference:
     orphans: tuple[str, ...]  # containers without an allocation here
     missing: tuple[str, ...]  # environments that should run, without a running container
     making: tuple[str, ...]  # environments that some thread of the host should be working on
+    due: tuple[str, ...] = ()  # environments that `todo` tells of
 
 
 def shape(wanted: Resources) -> str:

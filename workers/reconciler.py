@@ -33,8 +33,8 @@ class Reconciler:
         self.leftovers = Leftovers(member, runs)
         self._unworked: set[str] | None = None  # before the first sweep
 
-    def sweep(self) -> None:
-        """One comparison; and whatever time has ended in the ledger."""
+    def sweep(self) -> bool:
+        """One comparison; and whatever time has ended in the ledger. Whether there may be something to do now."""
         member = self.member
         busy = self.runs.busy()
         found = {container.env_id: container for container in member.host.containers()}
@@ -49,8 +49,9 @@ class Reconciler:
         self._take_up_unworked(set(difference.making) - busy, found)
         self._remove_orphans(found)
         self.leftovers.remove()
-        member.ledger.expire(interval_seconds=member.settings.sweep_seconds / 4)
+        ended = member.ledger.expire(interval_seconds=member.settings.sweep_seconds / 4)
         member.host.tend()
+        return ended > 0 or bool(difference.missing or difference.making or difference.due)
 
     def _runs(self, container: Found | None) -> bool:
         """Whether a container is there for its environment after all."""

@@ -107,20 +107,21 @@ local function todo(P, name, epoch)
   return result
 end
 
--- reconcile name epoch [id token]... → JSON {orphans, missing, making}: running containers of the host against its
+-- reconcile name epoch [id token]... → JSON {orphans, missing, making, due}: running containers of the host against its
 -- allocations. orphans: ids of containers without an allocation here; missing: ids that should run and were not
--- found; making: ids that some thread of the host should be working on. It counts as a heartbeat.
+-- found; making: ids that some thread of the host should be working on; due: ids of `todo`. It counts as a heartbeat.
 local function reconcile(P, name, epoch, ...)
   local host, err = authorise(P, name, epoch)
   if not host then return err end
   local pairs_given = { ... }
   if #pairs_given % 2 ~= 0 then return bad('reconcile takes pairs of id and token') end
-  local found, orphans, missing, making = {}, {}, {}, {}
+  local found, orphans, missing, making, due = {}, {}, {}, {}, {}
   for i = 1, #pairs_given, 2 do found[pairs_given[i]] = pairs_given[i + 1] end
   local allocs = hash(P .. ':allocs:' .. name)
   for id in pairs(allocs) do
     local env = load_fields(P .. ':env:' .. id, { 'state', 'token' })
     if env.state == 'building' or env.state == 'starting' then making[#making + 1] = id end
+    if env.state == 'claimed' or env.state == 'stopping' or env.state == 'deleting' then due[#due + 1] = id end
     if env.state == 'running' and found[id] ~= env.token then missing[#missing + 1] = id end
   end
   for id, token in pairs(found) do
@@ -130,5 +131,5 @@ local function reconcile(P, name, epoch, ...)
   if host.foreign == '1' then settle_gpus(P, name, host) end
   recompute(P, name, host)
   local function list(items) return #items > 0 and cjson.encode(items) or '[]' end
-  return '{"orphans":' .. list(orphans) .. ',"missing":' .. list(missing) .. ',"making":' .. list(making) .. '}'
+  return '{"orphans":' .. list(orphans) .. ',"missing":' .. list(missing) .. ',"making":' .. list(making) .. ',"due":' .. list(due) .. '}'
 end
