@@ -21,6 +21,7 @@ from common import contract, ids
 from common.ledger import Ledger
 from common.settings import Settings
 from deploy import redis_server
+from workers.provision import Host
 
 PREFIX = "bench"
 IDLE_SECONDS = 120.0
@@ -50,6 +51,9 @@ def run(report: Report, directory: Path, quick: bool) -> None:
             with process(bare, env, directory / "bare.log"):
                 _beside_bare(report, ledger, url, 5 if quick else 40)
         ledger.redis.close()
+    host = Host(Settings.from_env(env))
+    host.teardown()
+    host.close()
 
 
 def _idle(report: Report, ledger: Ledger, url: str, directory: Path, length_seconds: float) -> None:
