@@ -20,7 +20,7 @@ class Worker:
     """The worker of a host of its own, until `end`."""
 
     def __init__(self, redis_url: str, log: Path):
-        self.name = f"browser-{os.getpid()}-{secrets.token_hex(3)}"
+        self.name = f"lab-{secrets.token_hex(4)}"
         self.env = {
             "DCLOUD_REDIS_URL": redis_url,
             "DCLOUD_DATA_DIR": str(DATA),
