@@ -2,8 +2,8 @@
 
 local CLAIM_HOST = { 'epoch', 'open', 'free_cpu', 'free_ram', 'free_storage', 'free_gpus', 'free', 'gpu_cpu', 'classes',
   'reserved', 'pinned', 'claim_by', 'claim_id' }
-local CLAIM_ENV = { 'name', 'owner', 'priority', 'pin', 'attempt', 'lifetime', 'since', 'reserved' }
-local WAITING_ENV = { 'name', 'owner', 'priority', 'pin', 'attempt', 'lifetime', 'since', 'reserved', 'shape', 'score', 'state',
+local CLAIM_ENV = { 'name', 'owner', 'priority', 'cost', 'pin', 'attempt', 'lifetime', 'since', 'reserved' }
+local WAITING_ENV = { 'name', 'owner', 'priority', 'cost', 'pin', 'attempt', 'lifetime', 'since', 'reserved', 'shape', 'score', 'state',
   'parked' }
 local NONE = {}
 
@@ -57,9 +57,7 @@ local function affordable(look, id, env)
   local own = standing(look.P, env.owner, env.priority)
   local words = own.quota and over_quota(own.usage, own.quota, need_of(env))
   if not words then return own end
-  dequeue(look.P, id, env)
-  unreserve(look.P, id)
-  park(look.P, id, load_env(look.P, id), words)
+  put_aside(look.P, id, words)
   look.parked = look.parked + 1
   return nil
 end
@@ -79,19 +77,29 @@ local function choose_reserved(look)
   local id = look.host.reserved
   if id == '' then return nil end
   local env = load_fields(look.P .. ':env:' .. id, WAITING_ENV)
+  local own = affordable(look, id, env)
+  if not own then
+    look.host.reserved = ''
+    return nil
+  end
   local shape = shape_of(env.shape)
   local storage = env.pin ~= '' and 0 or shape.storage
   local picked = fit(look, shape, storage)
-  local own = picked and affordable(look, id, env)
-  if own then return { id = id, env = env, shape = shape, picked = picked, storage = storage, own = own } end
-  if look.parked > 0 then look.host.reserved = '' end
+  return picked and { id = id, env = env, shape = shape, picked = picked, storage = storage, own = own }
+end
+
+-- Whether a host should drain for one that waits for its storage there: it has waited too long, and could begin there.
+local function should_drain(look, env, shape)
+  if look.host.reserved ~= '' or now_of(look) - tonumber(env.since) <= config(look.P, 'starve_ms', STARVE_MS) then return false end
+  look.whole = look.whole or load_fields(look.P .. ':host:' .. look.name, { 'kind', 'gpus' })
+  return could_begin(look.whole, shape, true)
 end
 
 -- The first of those that wait for the storage on this host. One that waited too long gets the host drained.
 local function choose_pinned(look)
   local P = look.P
   if look.host.pinned == '0' then return nil end
-  for _, id in ipairs(redis.call('ZRANGE', P .. ':pinned:' .. look.name, 0, 99)) do
+  for _, id in ipairs(redis.call('ZRANGE', P .. ':pinned:' .. look.name, 0, -1)) do
     local env = load_fields(P .. ':env:' .. id, WAITING_ENV)
     local shape = shape_of(env.shape)
     local picked = fit(look, shape, 0)
@@ -102,7 +110,7 @@ local function choose_pinned(look)
       if own then
         return { id = id, env = env, shape = shape, picked = picked, storage = 0, own = own, score = tonumber(env.score) }
       end
-    elseif look.host.reserved == '' and now_of(look) - tonumber(env.since) > config(P, 'starve_ms', STARVE_MS) then
+    elseif should_drain(look, env, shape) then
       set_reserved(P, id, look.name)
       look.host.reserved = id
     end
@@ -214,9 +222,12 @@ local function allocate(look, found, request)
     'phase', '', 'reason', '', 'message', env.message, 'by', request, 'event', event)
   redis.call('HSET', P .. ':allocs:' .. name, id, alloc_text(env.token, shape.cpu, shape.ram, shape.storage, gpus))
 
-  local start, usage = tonumber(env.score) % PRIORITY_STEP, sum(found.own.usage, need_of(env), 1)
-  if env.pin == '' and start > found.own.virtual_time then
-    redis.call('HSET', P .. ':ledger', 'u:' .. env.owner, usage, 'token', env.token, 'v:' .. env.priority, int(start))
+  -- virtual time goes on by no more than what was given: one that overtakes its owner's waiting ones, because it is small,
+  -- would take it to the end of these, and everybody else's next one behind them
+  local start, before, usage = tonumber(env.score) % PRIORITY_STEP, found.own.virtual_time, sum(found.own.usage, need_of(env), 1)
+  if env.pin == '' and start > before then
+    redis.call('HSET', P .. ':ledger', 'u:' .. env.owner, usage, 'token', env.token,
+      'v:' .. env.priority, int(math.min(start, before + tonumber(env.cost))))
   else
     redis.call('HSET', P .. ':ledger', 'u:' .. env.owner, usage, 'token', env.token)
   end

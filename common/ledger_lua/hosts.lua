@@ -80,6 +80,17 @@ local function settle_gpus(P, name, host)
   redis.call('HSET', P .. ':host:' .. name, 'gpus', host.gpus, 'listed', host.listed, 'foreign', foreign)
 end
 
+-- Whether a host could begin a shape if nothing else were on it, with the GPUs that it may give now. What waits for its
+-- storage there has that.
+local function could_begin(host, shape, has_storage)
+  local kind, gpus = kind_of(host.kind), 0
+  for _, gpu in ipairs(shape.gpus > 0 and parse_gpus(host.gpus) or {}) do
+    if gpu_fits(gpu, shape) then gpus = gpus + 1 end
+  end
+  return kind.cpu >= shape.cpu and kind.ram >= shape.ram and (has_storage or kind.storage >= shape.storage)
+    and gpus >= shape.gpus
+end
+
 -- The host that drained for an environment is free for others again.
 local function unreserve(P, id)
   local name = redis.call('HGET', P .. ':reserved', id)

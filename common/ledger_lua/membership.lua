@@ -90,9 +90,12 @@ local function register(P, name, machine, instance, lease, text)
   redis.call('HSET', key, 'lease', lease, 'state', 'ready', 'inventory', text, 'kind', kind, 'gpu_cpu', host.gpu_cpu)
   redis.call('ZADD', P .. ':hosts', now + lease, name)
   settle_gpus(P, name, host)
-  if host.reserved ~= '' and not kind_fits(kind_of(kind), shape_of(redis.call('HGET', P .. ':env:' .. host.reserved, 'shape'))) then
-    unreserve(P, host.reserved)
-    host.reserved = ''
+  if host.reserved ~= '' then
+    local env = load_fields(P .. ':env:' .. host.reserved, { 'shape', 'pin' })
+    if not could_begin(host, shape_of(env.shape), env.pin ~= '') then
+      unreserve(P, host.reserved)
+      host.reserved = ''
+    end
   end
   local owners = newcomer and give_all_back(P, name, 'worker_restarted', now) or {}
   recompute(P, name, host)
@@ -170,6 +173,7 @@ end
 local function lose(P, name, lease_end, now)
   redis.call('ZADD', P .. ':hosts', -lease_end, name)
   redis.call('HSET', P .. ':host:' .. name, 'state', 'lost')
+  recompute(P, name, load_host(P, name)) -- what it gives back wakes another
   local owners = give_all_back(P, name, 'host_lost', now)
   recompute(P, name, load_host(P, name))
   unpark_all(P, owners)

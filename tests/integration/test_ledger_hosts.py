@@ -214,6 +214,16 @@ def test_a_host_that_compares_itself_with_the_ledger_has_shown_that_it_lives(led
     assert host.view.heartbeat_age_seconds < 5
 
 
+def test_what_a_lost_host_gives_back_wakes_one_that_lives(ledger: Ledger) -> None:
+    lost, other = OneHost(ledger, "lost"), OneHost(ledger, "other")
+    ledger.submit("e1", "ann", wants())
+    lost.claim()
+    assert (lost.woken, other.woken) in ((True, False), (False, True))
+    lose(ledger, "lost")
+    assert (lost.woken, other.woken) == (False, True)
+    assert other.claim().id == "e1"
+
+
 def test_a_lost_host_comes_back_by_its_heartbeat_alone(ledger: Ledger) -> None:
     host = OneHost(ledger)
     lose(ledger, "h1")

@@ -48,6 +48,19 @@ def test_a_long_queue_of_one_owner_shares_evenly_with_anothers(ledger: Ledger) -
     assert owners.count("ann") == owners.count("bob") == 8
 
 
+def test_what_overtakes_its_owners_waiting_ones_puts_them_before_nobody_else(ledger: Ledger) -> None:
+    """Once: virtual time went to where that one stood, behind its owner's whole burst."""
+    host = OneHost(ledger)
+    ledger.submit("holds", "eve", wants(cpu="6"))
+    host.run(host.claim())
+    for i in range(20):
+        ledger.submit(f"a{i:02}", "ann", wants(cpu="4"))
+    ledger.submit("small", "ann", wants(cpu="1"))
+    assert host.claim().id == "small"
+    ledger.submit("b", "bob", wants(cpu="4"))
+    assert ledger.get("b").position <= 3
+
+
 def test_virtual_time_stays_within_a_priority(ledger: Ledger) -> None:
     ledger.redis.hset("test:ledger", "f:5:ann", str(2**49))
     ledger.submit("late", "ann", wants())
@@ -279,6 +292,19 @@ def test_work_without_gpus_goes_where_it_leaves_free_gpus_their_cores(ledger: Le
     assert (idle.woken, crowded.woken) == (True, False)
     assert crowded.claim() is None
     assert idle.claim().id == "cpu"
+
+
+def test_who_waits_for_its_storage_is_found_behind_many_that_do_not_fit(ledger: Ledger) -> None:
+    host = OneHost(ledger, gpus=A100[:1], storage_mib=200_000)
+    for i in range(102):
+        ledger.submit(f"e{i:03}", "ann", wants(gpu="1" if i < 101 else "0"))
+        host.run(host.claim())
+        host.stop(f"e{i:03}")
+    ledger.submit("holds", "bob", wants(gpu="1"))
+    host.claim()
+    for i in range(102):
+        ledger.start(f"e{i:03}")
+    assert host.claim().id == "e101"
 
 
 # explain
