@@ -311,7 +311,8 @@ def indexes_of_hosts_agree(state: Snapshot) -> Iterator[str]:
     most: dict[str, dict[str, float]] = defaultdict(dict)
     for name, host in state.hosts.items():
         inventory = json.loads(host["inventory"])
-        most["cpu"][name] = inventory["cpu_milli"]
+        most["cpu"][name], most["ram"][name] = inventory["cpu_milli"], inventory["ram_mib"]
+        most["storage"][name] = inventory["storage_mib"] if inventory["storage_limit"] else 0
         for gpu in inventory["gpus"]:
             index = f"{gpu['memory_mib']}|{gpu['model']}"
             most[index][name] = most[index].get(name, 0) + 1
@@ -324,8 +325,8 @@ def indexes_of_hosts_agree(state: Snapshot) -> Iterator[str]:
     for family, expected in (("room", rooms), ("most", most)):
         if dict(expected) != state.of(state.zsets, family):
             yield f"{family} is {state.of(state.zsets, family)}, not {dict(expected)}"
-    if set(most) - {"cpu"} != state.sets.get("classes", set()):
-        yield f"classes are {state.sets.get('classes')}, not {set(most) - {'cpu'}}"
+    if (classes := set(most) - {"cpu", "ram", "storage"}) != state.sets.get("classes", set()):
+        yield f"classes are {state.sets.get('classes')}, not {classes}"
 
 
 def hosts_are_known_by_their_leases(state: Snapshot) -> Iterator[str]:

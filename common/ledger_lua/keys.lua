@@ -75,7 +75,8 @@ Keys, their types and meaning
   P:room:cpu           zset    open hosts without free GPUs → free CPU
   P:room:gpu           zset    open hosts with free GPUs → free CPU beyond what falls to these
   P:room:{mib}|{model} zset    open hosts with free GPUs of a class → how many
-  P:most:cpu           zset    every host → its CPU in all
+  P:most:cpu P:most:ram P:most:storage
+                       zset    every host → its CPU, RAM, storage in all
   P:most:{mib}|{model} zset    hosts with GPUs of a class → how many in all
   P:classes            set     GPU classes of the hosts, {mib}|{model}
   P:swept              string  there while the last expire is recent
@@ -97,6 +98,7 @@ local PARKED_A_CALL = 500
 local RESERVE_SHAPES = 256       -- heads that one expire looks at
 local RESERVE_HOSTS = 32         -- hosts of which it chooses one to drain
 local RESERVE_A_CALL = 4
+local RESERVE_LOOKS = 2000       -- hosts that one expire looks at, for all heads together
 local RESERVE_SHARE = 8          -- of so many hosts at most one drains, and one more
 local HELD_BY = 50
 local PRIORITY_STEP = 2 ^ 49

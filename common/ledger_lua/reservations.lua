@@ -36,14 +36,15 @@ local function free_at(P, name, host, shape, storage, now)
   end
 end
 
--- Of the open hosts that could begin a shape the one that can begin it first, or has the storage for it, or holds least.
+-- Of the open hosts that could begin a shape the one that can begin it first, or has the storage for it, or holds least;
+-- and how many hosts were looked at.
 local function host_to_drain(P, shape, now)
   local best, best_at, best_count
-  local looked = 0
-  any_host_for(P, shape, function(name)
+  local suiting = 0
+  local _, looked = any_host_for(P, shape, function(name)
     local host = load_host(P, name)
     if host.open == '1' and host.reserved == '' and could_begin(host, shape, false) then
-      looked = looked + 1
+      suiting = suiting + 1
       local at, count = free_at(P, name, host, shape, shape.storage, now), redis.call('HLEN', P .. ':allocs:' .. name)
       -- what is stopped keeps its storage for ever, however long a host drains
       if tonumber(host.free_storage) < shape.storage then count = count + LARGEST end
@@ -51,9 +52,9 @@ local function host_to_drain(P, shape, now)
         best, best_at, best_count = name, at, count
       end
     end
-    return looked == RESERVE_HOSTS
+    return suiting == RESERVE_HOSTS
   end)
-  return best
+  return best, looked
 end
 
 -- The first of each priority in the queue of a shape: a low one must not starve behind a stream of higher ones.
@@ -67,7 +68,8 @@ local function heads_of(P, text)
   end
 end
 
--- Heads that waited too long and have no host yet, the oldest first. Each call looks at the next shapes in turn.
+-- Heads that waited too long and have no host yet, the oldest first; and the first shape that was looked at. Each call
+-- looks at the next shapes in turn.
 local function starving(P, now)
   local starve, heads = config(P, 'starve_ms', STARVE_MS), {}
   local from = tonumber(redis.call('HGET', P .. ':ledger', 'looked') or '0')
@@ -86,7 +88,7 @@ local function starving(P, now)
     end
   end
   table.sort(heads, function(a, b) return a.since < b.since or (a.since == b.since and a.id < b.id) end)
-  return heads
+  return heads, from
 end
 
 -- Take out of the queue what is over its owner's quota.
@@ -102,16 +104,24 @@ local function reserve(P, now)
   local done, most = 0, 1 + math.floor(redis.call('ZCARD', P .. ':hosts') / RESERVE_SHARE)
   local room = math.min(most - redis.call('HLEN', P .. ':reserved'), RESERVE_A_CALL)
   if room <= 0 then return 0 end
-  for _, head in ipairs(starving(P, now)) do
+  local heads, from = starving(P, now)
+  local looks = 0
+  for _, head in ipairs(heads) do
     local words = quota_problem(P, load_fields(P .. ':env:' .. head.id, { 'owner', 'priority', 'shape', 'pin' }))
-    local name = not words and host_to_drain(P, head.shape, now)
     if words then
       put_aside(P, head.id, words)
-    elseif name then
-      set_reserved(P, head.id, name)
-      wake(P, name)
-      done = done + 1
-      if done == room then break end
+    else
+      local name, looked = host_to_drain(P, head.shape, now)
+      looks = looks + looked
+      if name then
+        set_reserved(P, head.id, name)
+        wake(P, name)
+        done = done + 1
+        if done == room then break end
+      elseif looks > RESERVE_LOOKS then -- the next call begins behind this one's first, so that it comes to others
+        redis.call('HSET', P .. ':ledger', 'looked', int(from + 1))
+        break
+      end
     end
   end
   return done

@@ -43,11 +43,11 @@ local function index_kind(P, name, before, kind)
     redis.call('ZREM', P .. ':most:' .. class, name)
     if redis.call('ZCARD', P .. ':most:' .. class) == 0 then redis.call('SREM', P .. ':classes', class) end
   end
-  if kind == '' then
-    redis.call('ZREM', P .. ':most:cpu', name)
-    return
+  for _, amount in ipairs({ 'cpu', 'ram', 'storage' }) do
+    local key = P .. ':most:' .. amount
+    if kind == '' then redis.call('ZREM', key, name) else redis.call('ZADD', key, kind_of(kind)[amount], name) end
   end
-  redis.call('ZADD', P .. ':most:cpu', kind_of(kind).cpu, name)
+  if kind == '' then return end
   for _, gpu in ipairs(kind_of(kind).gpus) do
     redis.call('ZADD', P .. ':most:' .. gpu_class(gpu), gpu.count, name)
     redis.call('SADD', P .. ':classes', gpu_class(gpu))
@@ -119,28 +119,51 @@ local function wake_for(P, env)
   if host then wake(P, host) end
 end
 
--- Call `visit(name, kind)` for hosts that could hold a shape if they were empty, until it says true.
+-- The indexes that together have every host which could hold a shape if it were empty, each with the least score: those
+-- of what fewest hosts have enough of.
+local function narrowest(P, shape)
+  local best, fewest = {}, nil
+  local function consider(indexes)
+    local count = 0
+    for _, index in ipairs(indexes) do count = count + redis.call('ZCOUNT', index.key, index.least, '+inf') end
+    if not fewest or count < fewest then best, fewest = indexes, count end
+  end
+  local hosts = redis.call('ZCARD', P .. ':hosts')
+  for _, amount in ipairs({ 'cpu', 'ram', 'storage' }) do
+    local key = P .. ':most:' .. amount
+    -- a host that an earlier version registered is not in all of them
+    if amount == 'cpu' or redis.call('ZCARD', key) == hosts then consider({ { key = key, least = shape[amount] } }) end
+  end
+  if shape.gpus > 0 then
+    local indexes = {}
+    for i, gpu in ipairs(classes_for(P, shape)) do indexes[i] = { key = P .. ':most:' .. gpu.class, least = 1 } end
+    consider(indexes)
+  end
+  return best
+end
+
+-- Call `visit(name, kind)` for hosts that could hold a shape if they were empty, until it says true; also how many hosts
+-- were looked at.
 local function any_host_for(P, shape, visit)
-  local indexes = { { class = 'cpu' } }
-  local least = shape.cpu
-  if shape.gpus > 0 then indexes, least = classes_for(P, shape), 1 end
-  for _, index in ipairs(indexes) do
+  local looked = 0
+  for _, index in ipairs(narrowest(P, shape)) do
     local from = 0
     repeat
-      local names = redis.call('ZRANGEBYSCORE', P .. ':most:' .. index.class, least, '+inf', 'LIMIT', from, 32)
+      local names = redis.call('ZRANGEBYSCORE', index.key, index.least, '+inf', 'LIMIT', from, 32)
       for _, name in ipairs(names) do
+        looked = looked + 1
         local kind = kind_of(redis.call('HGET', P .. ':host:' .. name, 'kind'))
-        if kind_fits(kind, shape) and visit(name, kind) then return true end
+        if kind_fits(kind, shape) and visit(name, kind) then return true, looked end
       end
       from = from + 32
     until #names < 32
   end
-  return false
+  return false, looked
 end
 
 -- Whether some host could hold the shape if it were empty; true where no host is known yet.
 local function can_ever_fit(P, shape)
-  return redis.call('ZCARD', P .. ':hosts') == 0 or any_host_for(P, shape, function() return true end)
+  return redis.call('ZCARD', P .. ':hosts') == 0 or (any_host_for(P, shape, function() return true end))
 end
 
 -- For a shape that fits no host: of the largest hosts the one that comes nearest, and what it has, as JSON.
@@ -160,7 +183,7 @@ local function nearest(P, shape)
       end
     end
   end
-  look('cpu')
+  for _, amount in ipairs({ 'cpu', 'ram', 'storage' }) do look(amount) end
   for _, gpu in ipairs(shape.gpus > 0 and classes_for(P, shape) or {}) do look(gpu.class) end
   return best and cjson.encode(best) or 'null'
 end

@@ -157,3 +157,18 @@ def test_what_is_being_stopped_lets_nobody_pass(ledger: Ledger) -> None:
     ledger.submit("short", "bob", wants(lifetime="50m"))
     assert host.claim() is None
     assert ledger.explain("big")["estimate"]
+
+
+# at what cost
+
+
+def test_what_no_host_could_ever_hold_costs_no_look_at_each_of_them(ledger: Ledger) -> None:
+    """Once: some hundred such shapes and some thousand hosts held up Redis for half a minute at every sweep."""
+    for i in range(50):
+        OneHost(ledger, f"h{i:02}")
+    for i in range(20):
+        ledger.submit(f"ram{i:02}", "ann", wants(ram=f"{100 + i}GiB", wait=True))
+        ledger.submit(f"storage{i:02}", "ann", wants(storage=f"{500 + i}GiB", wait=True))
+    ledger.redis.config_resetstat()
+    expire(ledger)
+    assert ledger.redis.info("commandstats")["cmdstat_hget"]["calls"] < 100
