@@ -24,6 +24,7 @@ from api import (
     locks,
     login,
     logs,
+    metrics,
     named_contracts,
     pages,
     problems,
@@ -38,6 +39,7 @@ from api.arrival import InTime
 from api.openapi import routes as openapi
 from api.webhooks import routes as webhooks
 from common import documents, ids
+from common import logs as said
 from common.settings import Settings
 from common.settings import settings as read_settings
 
@@ -84,10 +86,12 @@ def build(settings: Settings | None = None) -> Flask:
     app.before_request(_begin)
     auth.register(app)
     auditing.register(app)
+    metrics.register(app)
     problems.register(app)
     for module in _VERSION_1:
         app.register_blueprint(module.blueprint, url_prefix="/api/v1")
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(metrics.blueprint)
     app.register_blueprint(openapi.blueprint)
     pages.register(app)
     app.after_request(_finish)
@@ -98,6 +102,7 @@ def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else ids.new_id()
     g.began = time.monotonic()
+    said.begin(request=g.request_id)
 
 
 def _finish(response: Response) -> Response:

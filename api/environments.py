@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 
 from api import auditing, bodies, conditions, named_contracts, paging, systems, wire
 from api.auth import owned, principal
@@ -115,7 +115,7 @@ def accept(contract: Contract, key: str) -> Environment:
     if not contract.wait and (problem := systems.unavailable(contract, services().ledger)):
         raise ContractError([Problem("os", f"{problem} Or {WAIT}")])
     try:
-        found = services().ledger.submit(ids.new_id(), principal().user, contract, key, _digest(contract))
+        found = services().ledger.submit(ids.new_id(), principal().user, contract, key, _digest(contract), g.request_id)
     except NeverFits as error:
         raise _too_large(contract.resources, error.nearest) from None
     auditing.note(found.id, name=found.name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response, jsonify
 
-from api import bodies, streams, wire
+from api import bodies, metrics, streams, wire
 from api.auth import owned
 from api.openapi.described import AFTER, JSON, LAST_EVENT_ID, described, parameter
 from api.services import Services, services
@@ -45,7 +45,7 @@ def events(env_id: str) -> Response:
 def _live(parts: Services, env_id: str, after: str) -> Iterator[str]:
     yield streams.OPENING
     until, quiet_since = time.monotonic() + streams.LIFE_SECONDS, time.monotonic()
-    with parts.feed.watch(env_id) as wake:
+    with metrics.WATCHERS.track_inprogress(), parts.feed.watch(env_id) as wake:
         woken = False
         while time.monotonic() < until:
             wake.clear()

@@ -59,3 +59,4 @@ class Job:
     contract: Contract
     gpus: tuple[str, ...]
     has_storage: bool = False  # it ran before and its files are on this host
+    origin: str = ""  # id of the HTTP request that submitted it, for logs

@@ -33,6 +33,12 @@ class Keys:
     def allocations(self, host: str) -> str:
         return f"{self.prefix}:allocs:{host}"
 
+    def shapes(self) -> str:
+        return f"{self.prefix}:shapes"
+
+    def queue(self, shape: str) -> str:
+        return f"{self.prefix}:queue:{shape}"
+
     def ledger(self) -> str:
         return f"{self.prefix}:ledger"
 

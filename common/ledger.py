@@ -117,8 +117,11 @@ class Ledger:
 
     # for clients
 
-    def submit(self, env_id: str, owner: str, contract: Contract, request: str = "", digest: str = "") -> Environment:
-        """Accept an environment. `request` is its owner's idempotency key ("" is none), `digest` a hash of the body.
+    def submit(
+        self, env_id: str, owner: str, contract: Contract, request: str = "", digest: str = "", origin: str = ""
+    ) -> Environment:
+        """Accept an environment. `request` is its owner's idempotency key ("" is none), `digest` a hash of the body,
+        `origin` the id of the HTTP request, for logs.
 
         The same key and digest give the first environment again; raises Conflict for another digest, and
         NeverFits for what no host could hold even if it were empty, unless the contract says to wait.
@@ -127,7 +130,7 @@ class Ledger:
         text = json.dumps(contract.to_dict(), separators=(",", ":"))
         submission = (
             env_id, owner, contract.name or env_id, text, shape(wanted), contract.priority, cost(wanted),
-            contract.lifetime_seconds * 1000, request, digest, "1" if contract.wait else "0",
+            contract.lifetime_seconds * 1000, request, digest, "1" if contract.wait else "0", origin,
         )  # fmt: skip
         known, seen = self._calls(("submit", *submission), ("look", env_id))
         return seen_environment(env_id, seen) if known == env_id else self.get(known)
@@ -281,7 +284,8 @@ class Ledger:
         """The job of an environment as its record has it. Raises NotFound."""
         record, contract = self._record(env_id)
         names = ("name", "owner", "token", "attempt")
-        return job_of([env_id, *(record[name] for name in names), contract, record["gpus"], record["pin"]])
+        found = job_of([env_id, *(record[name] for name in names), contract, record["gpus"], record["pin"]])
+        return replace(found, origin=record.get("origin", ""))
 
     def advance(
         self,

@@ -52,6 +52,7 @@ class Settings:
     network_allow: str = ""  # comma-separated address[:port] in private ranges that environments may reach
     docker_host: str = ""  # address of the Docker engine; empty is what DOCKER_HOST or the default socket say
     api_bind: str = "127.0.0.1:8000"  # address the API listens on
+    metrics_bind: str = ""  # address:port at which a worker answers Prometheus; empty is nowhere
     api_url: str = ""  # address under which clients reach the API; empty is http://{api_bind}
     rate_limit: int = 12000  # requests a minute that one user may make, counted by 10 seconds; 0 is no limit
     proxies: int = 0  # reverse proxies in front of the API whose X-Forwarded-For and -Proto are believed

@@ -1,7 +1,11 @@
 """How gunicorn serves the API. Every name here is a setting of gunicorn."""
 
+import logging
 import os
+import shutil
+from typing import Any
 
+from common import logs
 from common.settings import settings
 
 bind = settings().api_bind
@@ -15,3 +19,29 @@ max_requests = 0
 proc_name = "dcloud-api"
 control_socket_disable = True  # it would lie outside var/, in the user's home
 errorlog = "-"
+
+# where the processes of one API keep what they counted, for the one that Prometheus happens to ask
+_counts = settings().var_dir / "run" / f"metrics-{bind.rpartition(':')[2]}"
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_counts)
+
+
+def on_starting(server: Any) -> None:
+    """Begin to count anew, and let the log be lines of JSON."""
+    shutil.rmtree(_counts, ignore_errors=True)
+    _counts.mkdir(parents=True)
+    logs.set_up()
+    for name in ("gunicorn.error", "gunicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
+
+
+def on_exit(server: Any) -> None:
+    """Leave nothing."""
+    shutil.rmtree(_counts, ignore_errors=True)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """What a process that ended had open is open no more."""
+    from prometheus_client import multiprocess  # noqa: PLC0415  (it reads the variable above when it is imported)
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

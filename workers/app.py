@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from typing import Any
 
 from celery import signals
 
+from common import logs
 from common.celery_app import celery, queue_of
 from common.errors import DCloudError
 from common.ledger import Ledger
 from common.settings import Settings
-from workers import tasks
+from workers import metrics, tasks
 from workers.claimer import ClaimerStep
 from workers.member import Member
 from workers.provision import Host
@@ -26,8 +26,9 @@ OPTIONS = ("--without-gossip", "--without-mingle", "--heartbeat-interval=120", "
 
 def run(settings: Settings) -> int:
     """Join the cluster and work until told to stop; the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logs.set_up()
     try:
+        metrics.serve(settings)
         member = Member(settings, Ledger.connect(settings), Host(settings))
         member.join()
     except DCloudError as error:

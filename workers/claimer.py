@@ -20,7 +20,7 @@ from common.celery_app import queue_of
 from common.errors import DCloudError, Fenced, RedisUnavailable
 from common.ledger import client_of
 from common.states import State
-from workers import tasks
+from workers import metrics, tasks
 from workers.canary import Canary
 from workers.endings import Endings
 from workers.gpuwatcher import GpuWatcher
@@ -66,6 +66,7 @@ class Claimer:
         """Claim all that fits, then send whatever else is to be done; `idle` where a sweep saw nothing of that."""
         member = self.member
         while not self._stop.is_set() and (job := member.ledger.claim(member.name, member.epoch)):
+            metrics.CLAIMS.inc()
             self._send(job.id, State.CLAIMED, job.token)
         if not idle:
             self._send_due()

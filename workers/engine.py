@@ -22,6 +22,7 @@ TOKEN = "dcloud.token"  # noqa: S105
 HOST = "dcloud.host"
 OWNER = "dcloud.owner"
 PREFIX = "dcloud.prefix"
+ORIGIN = "dcloud.request"  # id of the HTTP request that began it
 BUILDER = "dcloud.builder"
 
 TIMEOUT_SECONDS = 120

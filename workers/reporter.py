@@ -10,6 +10,7 @@ from common.errors import StaleToken
 from common.locks import Locks
 from common.states import PROGRESS, Phase, State
 from workers.member import Member
+from workers.metrics import Stopwatch
 from workers.runs import Runs
 
 PROGRESS_SECONDS = 0.25  # a step of the bar at most this often
@@ -24,11 +25,13 @@ class Reporter:
         self.runs = runs
         self.build_log = BuildLog(member.ledger.redis, member.ledger.keys)
         self.locks = Locks(member.ledger.redis, member.ledger.keys)
+        self.watch = Stopwatch()
         self._said: tuple[Phase | None, float] = (None, 0.0)
         self._logged: set[str] = set()
 
     def phase(self, phase: Phase, fraction: float, message: str) -> None:
         self._check()
+        self.watch.enter(phase)
         said_phase, said_at = self._said
         if phase is said_phase and time.monotonic() - said_at < PROGRESS_SECONDS:
             return  # its end too: what follows tells more
@@ -38,6 +41,7 @@ class Reporter:
 
     def starting(self) -> None:
         self._check()
+        self.watch.enter(Phase.START)
         self.member.advance(self.job, State.STARTING, PROGRESS[Phase.START][0], "Starting the container")
 
     def log(self, line: str) -> None:

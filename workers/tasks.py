@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import time
 
+from common import logs
 from common.celery_app import celery
 from common.environment import Job
 from common.errors import IllegalTransition, LedgerError, NotFound, ProvisionError, StaleToken
 from common.locks import Locks
 from common.states import PROGRESS, SENTENCES, Phase, Reason, State
+from workers import metrics
 from workers.member import Member
 from workers.reporter import Reporter
 from workers.runs import Runs
@@ -49,7 +51,8 @@ def start_environment(env_id: str, token: int) -> str:
             member.advance(job, State.BUILDING, PROGRESS[Phase.IMAGE][0], "Looking for the base image")
         except LedgerError as error:
             return f"nothing to do: {error}"
-        return _make(member, job)
+        with logs.about(environment=env_id, request=job.origin):
+            return _make(member, job)
 
 
 @celery.task(name="stop_environment")
@@ -98,6 +101,8 @@ def _make(member: Member, job: Job) -> str:
     try:
         member.host.start(job, report)
         member.advance(job, State.RUNNING, 100, "Running")
+        report.watch.enter(None)
+        metrics.RUNNING.inc()
     except (StaleToken, IllegalTransition, NotFound) as error:
         _leave(member, job)
         return f"called off: {error}"
@@ -107,11 +112,13 @@ def _make(member: Member, job: Job) -> str:
     except Exception as error:
         log.exception("environment %s could not be made", job.id)
         return _fail(member, job, Reason.INTERNAL, f"{type(error).__name__} in the worker of {member.name}")
+    log.info("environment %s runs after %.2f s", job.id, time.monotonic() - began)
     return f"running after {time.monotonic() - began:.2f} s"
 
 
 def _fail(member: Member, job: Job, reason: Reason, message: str) -> str:
     """Nothing is left on the host but what a user may have in storage that existed before."""
+    metrics.FAILURES.labels(reason).inc()
     log.warning("environment %s failed: %s: %s", job.id, reason, message)
     try:
         if job.has_storage:

@@ -10,11 +10,12 @@ import threading
 import time
 from typing import Any
 
+from common import logs
 from common.celery_app import queue_of
 from common.errors import DCloudError, RedisUnavailable
 from workers import tasks
 from workers.endings import Endings
-from workers.engine import ENV, TOKEN, EngineError
+from workers.engine import ENV, ORIGIN, TOKEN, EngineError
 from workers.member import Member
 from workers.sampler import Sampler
 
@@ -61,10 +62,15 @@ class Watcher:
 
     def _heard(self, event: dict[str, Any]) -> None:
         container_id, labels = event["Actor"]["ID"], event["Actor"]["Attributes"]
-        if event["Action"] == "die":
+        with logs.about(environment=labels.get(ENV, ""), request=labels.get(ORIGIN, "")):
+            self._told(event["Action"], container_id, labels)
+
+    def _told(self, action: str, container_id: str, labels: dict[str, str]) -> None:
+        log.info("the engine says %s", action)
+        if action == "die":
             self._ended(labels[ENV], int(labels.get(TOKEN, "0")), container_id)
             return
-        if event["Action"] == "oom":
+        if action == "oom":
             self.endings.oom(container_id)
         self.sampler.look_soon()
 

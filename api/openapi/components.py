@@ -171,6 +171,7 @@ SCHEMAS: dict[str, Json] = {
         details={"type": "object"}, at=TIME,
     ),
     "AuditEntries": page("entries", "AuditEntry"),
+    "Metrics": TEXT,
     "Health": thing(status=TEXT),
     "Ready": thing(status=TEXT, workers=WHOLE),
     "Command": {

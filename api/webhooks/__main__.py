@@ -13,6 +13,7 @@ from celery import signals
 from api.webhooks.addresses import Forbidden, networks
 from api.webhooks.dispatcher import Dispatcher
 from api.webhooks.sending import GONE, TIMEOUT_SECONDS, send
+from common import logs
 from common.celery_app import celery
 from common.errors import DCloudError
 from common.ledger import Ledger, client_of
@@ -52,7 +53,7 @@ def deliver(delivery_id: str) -> None:
 
 def main() -> int:
     """Send until told to stop; the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logs.set_up()
     try:
         networks(settings().webhook_allow)
         ledger = Ledger.connect(settings())

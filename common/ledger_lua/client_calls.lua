@@ -1,7 +1,7 @@
 -- What clients ask for.
 
 -- nil, or what is wrong with a submit.
-local function problem_of(id, owner, shape, priority, cost, lifetime, request)
+local function problem_of(id, owner, shape, priority, cost, lifetime, request, origin)
   if #id > 64 or not id:find('^[%w_-]+$') then return 'an id has 1 to 64 letters, digits, - and _' end
   if #owner > 128 or not owner:find('^[^%s%c:|*]+$') then return 'an owner has 1 to 128 characters, none of them blank or one of : | *' end
   if not shape_of(shape) then return 'shape ' .. shape .. ' is not cpu:ram:storage:gpus:gpu_mib:gpu_model' end
@@ -9,6 +9,7 @@ local function problem_of(id, owner, shape, priority, cost, lifetime, request)
   if not integer(cost, 1, LARGEST) then return 'cost is a whole number above 0' end
   if not integer(lifetime, 0, LARGEST) then return 'lifetime is a whole number of ms' end
   if #request > 256 then return 'an idempotency key has at most 256 bytes' end
+  if #origin > 64 then return 'an origin has at most 64 bytes' end
 end
 
 -- Where an environment goes when it comes to wait: into the queue, or beside it while it is over quota.
@@ -22,9 +23,10 @@ local function wait_for_room(P, id, env)
   wake_for(P, env)
 end
 
--- submit id owner name contract shape priority cost lifetime_ms request digest wait → id
-local function submit(P, id, owner, name, contract, shape, priority, cost, lifetime, request, digest, wait)
-  local problem = problem_of(id, owner, shape, priority, cost, lifetime, request)
+-- submit id owner name contract shape priority cost lifetime_ms request digest wait [origin] → id
+local function submit(P, id, owner, name, contract, shape, priority, cost, lifetime, request, digest, wait, origin)
+  origin = origin or ''
+  local problem = problem_of(id, owner, shape, priority, cost, lifetime, request, origin)
   if problem then return bad(problem) end
   local request_key = P .. ':request:' .. owner .. ':' .. request
   if request ~= '' then
@@ -41,7 +43,7 @@ local function submit(P, id, owner, name, contract, shape, priority, cost, lifet
   local now = int(time_ms())
   local env = { name = name, owner = owner, shape = shape, priority = priority, cost = cost, lifetime = lifetime, host = '',
     gpus = '', token = '0', pin = '', attempt = '1', created = now, started = '', expires = '', since = now, parked = '',
-    reserved = '', state = 'queued', progress = '0', phase = '', message = 'Waiting for a host with room', reason = '', by = '' }
+    reserved = '', state = 'queued', progress = '0', phase = '', message = 'Waiting for a host with room', reason = '', by = '', origin = origin }
   env.score = place(P, owner, priority, tonumber(cost))
   env.event = append_event(P, id, env)
   store_fields(P .. ':env:' .. id, env)

@@ -23,6 +23,7 @@ Keys, their types and meaning
       since                    when it last came to wait
       parked                   1: over its owner's quota, so in P:parked and not in the queue
       reserved                 the host that drains for it, "" is none
+      origin                   id of the HTTP request that submitted it, for logs; "" is unknown
       by                       request id of the last change that a host made, for retries
       event                    id of its last event: when it last changed, and which version this is
       started expires          when it last came to run, when its lifetime ends; "" is not yet

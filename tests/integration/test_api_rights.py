@@ -35,6 +35,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", f"{V1}/openapi.json"): (PUBLIC, ALL),
     ("GET", "/healthz"): (PUBLIC, ALL),
     ("GET", "/readyz"): (PUBLIC, ALL),
+    ("GET", "/metrics"): (ADMIN_READ, ALL),
     ("GET", "/static/<path:filename>"): (PUBLIC, ALL),
     ("GET", "/bootstrap/static/<path:filename>"): (PUBLIC, ALL),
     ("POST", "/sign-in"): (PUBLIC, ALL),

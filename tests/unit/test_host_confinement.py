@@ -112,6 +112,7 @@ def test_labels_say_whose_it_is() -> None:
         "dcloud.host": "h1",
         "dcloud.owner": "ann",
         "dcloud.prefix": "dcloud",
+        "dcloud.request": "",
     }
 
 
