@@ -35,6 +35,13 @@ def on_starting(server: Any) -> None:
         logger.handlers, logger.propagate = [], True
 
 
+def post_worker_init(worker: Any) -> None:
+    """Each process of the API sees to what time ends."""
+    from api import sweeper  # noqa: PLC0415  (nothing of ours may be imported before gevent has patched this process)
+
+    sweeper.start(worker.wsgi.extensions["dcloud"])
+
+
 def on_exit(server: Any) -> None:
     """Leave nothing."""
     shutil.rmtree(_counts, ignore_errors=True)

@@ -9,17 +9,22 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from api_fixtures import serving
 from flask.testing import FlaskClient
 from redis import Redis
 
 from api.client import Client, DidNotStart
 from common.channel import MAX_WAITING, Input, WorkerEnd
+from common.inventory import Inventory
 from common.keys import Keys
+from deploy.redis_server import free_port
 
 ENVIRONMENTS = "/api/v1/environments"
 
@@ -45,6 +50,16 @@ def connected(http: httpx.Client) -> socket.socket:
     return socket.create_connection((address.hostname or "", address.port or 0), timeout=20)
 
 
+def heard(client: socket.socket) -> str:
+    """What the server still has to say: its answer may come in pieces."""
+    client.settimeout(1)
+    said = b""
+    with suppress(TimeoutError, ConnectionResetError):
+        while piece := client.recv(65536):
+            said += piece
+    return said.decode()
+
+
 def test_ten_megabytes_are_refused_before_they_are_sent(http: httpx.Client) -> None:
     http.get("/healthz")
     head = (
@@ -58,6 +73,7 @@ def test_ten_megabytes_are_refused_before_they_are_sent(http: httpx.Client) -> N
             client.sendall(head.encode())
             answer = client.recv(65536).decode()
             took.append(time.monotonic() - began)
+            answer += heard(client)
         assert answer.startswith("HTTP/1.1 413 ")
         assert "application/problem+json" in answer
     assert min(took) < 0.1
@@ -104,7 +120,7 @@ def test_a_body_that_is_not_as_announced_is_refused(http: httpx.Client, header: 
             f"{header}\r\n\r\n{body}".encode()
         )
         client.shutdown(socket.SHUT_WR)
-        answer = client.recv(65536).decode()
+        answer = heard(client)
     assert answer.startswith("HTTP/1.1 400 ")
     assert "is not in the form that its headers say" in answer
 
@@ -178,6 +194,19 @@ def test_a_redis_that_hangs_is_503_and_soon(ada: FlaskClient, redis_server: Any)
     assert json.loads(answer.text)["type"] == "urn:dcloud:problem:unavailable"
     assert took < 7
     assert ada.get(ENVIRONMENTS).status_code == 200
+
+
+def test_the_last_worker_is_seen_to_be_lost(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Any
+) -> None:
+    monkeypatch.setenv("DCLOUD_SWEEP_SECONDS", "0.5")
+    ledger = parts.ledger
+    with serving(redis_url, free_port(), tmp_path / "api.log"):
+        ledger.register("h", "one", 1.0, Inventory(1000, 1024, 1024))
+        until = time.monotonic() + 20
+        while ledger.hosts()[0].state != "lost":
+            assert time.monotonic() < until
+            time.sleep(0.1)
 
 
 def test_a_submitted_environment_is_waited_for(client: Client, host: Any) -> None:

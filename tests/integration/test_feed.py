@@ -30,14 +30,14 @@ class Watchers:
     def __init__(self, feed: Feed, count: int):
         self.feed, self.reads, self.found = feed, 0, list[str]()
         self.ready = threading.Barrier(count + 1)
+        with feed.watch("e") as wake:
+            assert wake.wait(10), "the subscription is there"
         self.threads = [threading.Thread(target=self._watch) for _ in range(count)]
         for thread in self.threads:
             thread.start()
 
     def _watch(self) -> None:
         with self.feed.watch("e") as wake:
-            wake.wait(10)  # the subscription is there
-            wake.clear()
             self.ready.wait(10)
             for _ in range(2):
                 wake.wait(10)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
-from api_fixtures import Server
+from api_fixtures import Server, serving
 from flask.testing import FlaskClient
 from simulated_host import SimulatedHost
 
 from api.services import Services
+from deploy.redis_server import free_port
 
 ENVIRONMENTS = "/api/v1/environments"
 Clients = Callable[..., FlaskClient]
@@ -71,8 +73,13 @@ def test_only_admins_read_it(client_of: Clients, ada: FlaskClient, app: Any) -> 
     assert app.test_client().get("/metrics").status_code == 401
 
 
-def test_the_processes_of_an_api_count_together_and_watchers_come_and_go(server: Server, token_of: Any) -> None:
-    with httpx.Client(base_url=server.url, trust_env=False, timeout=20) as http:
+def test_the_processes_of_an_api_count_together_and_watchers_come_and_go(
+    redis_url: str, tmp_path: Path, token_of: Any
+) -> None:
+    with (
+        serving(redis_url, free_port(), tmp_path / "api.log") as server,
+        httpx.Client(base_url=server.url, trust_env=False, timeout=20) as http,
+    ):
         http.headers["Authorization"] = f"Bearer {token_of('root', 'admin')}"
         name = 'dcloud_http_requests_total{method="GET",route="/api/v1/hosts",status="200"}'
         before = values(http.get("/metrics").text)
