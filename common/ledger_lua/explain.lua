@@ -51,8 +51,9 @@ local function explain(P, id, text, owner, ...)
       local at = tonumber(item.free_at)
       hosts[#hosts + 1] = item
       if item.ever then result.ever = true end
-      if host.open == '1' and not item.short and (not item.reserved_for or item.reserved_for == id) then result.fits = true end
-      if host.open == '1' and at and not (result.estimate and tonumber(result.estimate) <= at) then result.estimate = int(at) end
+      local may = host.open == '1' and (not item.reserved_for or item.reserved_for == id)
+      if may and not item.short then result.fits = true end
+      if may and at and not (result.estimate and tonumber(result.estimate) <= at) then result.estimate = int(at) end
     end
   end
   result.hosts = #hosts > 0 and hosts or nil

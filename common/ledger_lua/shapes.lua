@@ -59,10 +59,22 @@ end
 -- card's MIG devices) that is large enough, so that larger groups stay whole; else as few groups as can be.
 local function pick_gpus(free, shape)
   if #free < shape.gpus then return nil end
-  local fitting, groups, sizes = {}, {}, {}
+  local fitting, counts = {}, {}
   for _, gpu in ipairs(free) do
     if gpu_fits(gpu, shape) then
       fitting[#fitting + 1] = gpu
+      counts[gpu.memory_mib] = (counts[gpu.memory_mib] or 0) + 1
+    end
+  end
+  if #fitting < shape.gpus then return nil end
+  local memory -- nil where it takes GPUs of different sizes
+  for memory_mib, count in pairs(counts) do
+    if count >= shape.gpus and (not memory or memory_mib < memory) then memory = memory_mib end
+  end
+  local candidates, groups, sizes = {}, {}, {}
+  for _, gpu in ipairs(fitting) do
+    if not memory or gpu.memory_mib == memory then
+      candidates[#candidates + 1] = gpu
       gpu.group = gpu_class(gpu) .. '|' .. gpu.island
       local group = groups[gpu.group] or {}
       groups[gpu.group] = group
@@ -70,15 +82,13 @@ local function pick_gpus(free, shape)
       sizes[gpu.group] = #group
     end
   end
-  if #fitting < shape.gpus then return nil end
   local best, best_key
   for key, group in pairs(groups) do
-    if #group >= shape.gpus and (not best or group[1].memory_mib < best[1].memory_mib
-        or (group[1].memory_mib == best[1].memory_mib and (#group < #best or (#group == #best and key < best_key)))) then
+    if #group >= shape.gpus and (not best or #group < #best or (#group == #best and key < best_key)) then
       best, best_key = group, key
     end
   end
-  best = best or in_order(fitting, sizes)
+  best = best or in_order(candidates, sizes)
   local picked = {}
   for i = 1, shape.gpus do picked[i] = best[i] end
   return picked

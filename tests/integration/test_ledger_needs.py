@@ -47,6 +47,37 @@ def test_gpus_of_a_model_and_a_memory_are_given_by_uuid_the_smallest_first(
 
 
 @pytest.mark.parametrize(
+    ("memory", "cards"),
+    [
+        ("80GB", (81_920, 81_559, 81_251)),
+        ("80GiB", (81_559, 81_251)),  # an H100's and an A100's, by the driver
+        ("40GB", (40_960, 40_536)),
+        ("24GB", (24_564, 23_028, 22_731)),
+        ("16GB", (15_360, 15_109)),
+    ],
+)
+def test_a_card_is_of_the_size_that_it_is_sold_as(ledger: Ledger, memory: str, cards: tuple[int, ...]) -> None:
+    for memory_mib in cards:
+        host = OneHost(ledger, f"h{memory_mib}", gpus=(Gpu(f"G{memory_mib}", "NVIDIA", memory_mib),))
+        ledger.submit(f"e{memory_mib}", "ann", wants(gpu=f"{memory}:1", wait=True))
+        assert host.claim().id == f"e{memory_mib}"
+
+
+def test_a_smaller_card_is_not_taken_for_a_larger_one(ledger: Ledger) -> None:
+    OneHost(ledger, gpus=(Gpu("G1", "NVIDIA GeForce RTX 2080 Ti", 11_264),))
+    assert ledger.judge("ann", wants(gpu="12GB:1").resources)["verdict"] == "never"
+
+
+@pytest.mark.parametrize("islands", [(1, 2, 3, 3), (1, 1, 2, 3)])
+def test_small_gpus_apart_go_before_large_ones_that_are_linked(ledger: Ledger, islands: tuple[int, ...]) -> None:
+    memory_mib = (40_960, 40_960, 81_920, 81_920)
+    gpus = [Gpu(f"G{i}", "NVIDIA", memory_mib[i], island=island) for i, island in enumerate(islands)]
+    host = OneHost(ledger, gpus=tuple(gpus))
+    ledger.submit("e1", "ann", wants(gpu="2"))
+    assert host.claim().gpus == ("G0", "G1")
+
+
+@pytest.mark.parametrize(
     ("quota", "words", "small"),
     [
         (Quota(environments=1), "environments", None),

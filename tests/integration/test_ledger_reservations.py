@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from ledger_parts import A100, OneHost, inventory, wants
+from ledger_parts import A100, OneHost, inventory, lose, wants
 
 from common.environment import Job
 from common.ledger import Ledger, Quota
@@ -35,6 +35,100 @@ def holding(ledger: Ledger, host: OneHost, env_id: str, lifetime: str = "", **re
 
 def reserved(ledger: Ledger, name: str = "h1") -> str:
     return ledger.redis.hget(ledger.keys.host(name), "reserved") or ""
+
+
+# while it lasts
+
+
+def test_a_reservation_moves_when_its_host_is_lost(ledger: Ledger) -> None:
+    one, two = OneHost(ledger, "one"), OneHost(ledger, "two")
+    for host, name in ((one, "a"), (two, "b")):
+        ledger.submit(name, "ann", wants(cpu="4"))
+        host.run(host.claim())
+    ledger.submit("big", "ann", wants(cpu="8"))
+    expire(ledger)
+    first = ledger.redis.hget(ledger.keys.environment("big"), "reserved")
+    other = {"one": "two", "two": "one"}[first]
+    lose(ledger, first)
+    expire(ledger)
+    assert ledger.redis.hget(ledger.keys.environment("big"), "reserved") == other
+    assert ledger.redis.hget(ledger.keys.host(first), "reserved") == ""
+
+
+@pytest.mark.parametrize("how", ["drained", "smaller", "forgotten"])
+def test_a_reservation_moves_when_its_host_cannot_keep_it(ledger: Ledger, how: str) -> None:
+    one, two = OneHost(ledger, "one"), OneHost(ledger, "two")
+    for host, name in ((one, "a"), (two, "b")):
+        ledger.submit(name, "ann", wants(cpu="4"))
+        host.run(host.claim())
+    ledger.submit("big", "ann", wants(cpu="8"))
+    expire(ledger)
+    first = ledger.redis.hget(ledger.keys.environment("big"), "reserved")
+    if how == "drained":
+        ledger.drain(first, True)
+    elif how == "smaller":
+        ledger.register(first, f"instance-{first}", 40, inventory(cpu_milli=6000))
+    else:
+        lose(ledger, first)
+        ledger.forget(first, force=True)
+    expire(ledger)
+    assert ledger.redis.hget(ledger.keys.environment("big"), "reserved") == {"one": "two", "two": "one"}[first]
+    assert (ledger.redis.hget(ledger.keys.host(first), "reserved") or "") == ""
+
+
+def test_a_reservation_ends_with_its_environment(ledger: Ledger) -> None:
+    host = OneHost(ledger)
+    ledger.submit("a", "ann", wants(cpu="4"))
+    host.run(host.claim())
+    ledger.submit("big", "ann", wants(cpu="8"))
+    expire(ledger)
+    ledger.submit("b", "bob", wants())
+    assert host.claim() is None
+    ledger.delete("big")
+    assert host.claim().id == "b"
+
+
+def test_a_restart_that_waits_too_long_gets_its_host_drained(ledger: Ledger) -> None:
+    host = OneHost(ledger)
+    ledger.submit("mine", "ann", wants(cpu="8"))
+    host.run(host.claim())
+    host.stop("mine")
+    ledger.submit("other", "bob", wants(cpu="4"))
+    host.run(host.claim())
+    ledger.start("mine")
+    time.sleep(0.01)
+    assert host.claim() is None
+    ledger.submit("more", "bob", wants(cpu="4", priority=9))
+    assert host.claim() is None, "it drains for the one whose storage it has"
+    host.end("other")
+    assert host.claim().id == "mine"
+    host.end("mine")
+    assert host.claim().id == "more"
+
+
+def test_not_every_host_drains_at_once(ledger: Ledger) -> None:
+    hosts = [OneHost(ledger, f"h{i}") for i in range(8)]
+    for i, host in enumerate(hosts):
+        ledger.submit(f"a{i}", "ann", wants(cpu="4"))
+        host.run(host.claim())
+    for i in range(8):
+        ledger.submit(f"big{i}", "bob", wants(cpu=f"{8 - i / 1000}"))
+    for _ in range(8):
+        expire(ledger)
+    reserved = [name for host in hosts if (name := ledger.redis.hget(ledger.keys.host(host.name), "reserved"))]
+    assert len(reserved) == len(set(reserved)) == 2
+
+
+def test_a_low_priority_is_reserved_for_however_many_shapes_are_before_it(ledger: Ledger) -> None:
+    host = OneHost(ledger)
+    ledger.submit("a", "ann", wants(cpu="4"))
+    host.run(host.claim())
+    for i in range(80):
+        ledger.submit(f"never{i}", "ann", wants(cpu=f"{100 + i}", wait=True, priority=9))
+    ledger.submit("big", "bob", wants(cpu="8", priority=0))
+    for _ in range(4):
+        expire(ledger)
+    assert ledger.redis.hget(ledger.keys.host("h1"), "reserved") == "big"
 
 
 # for whom
