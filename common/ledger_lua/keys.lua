@@ -47,6 +47,7 @@ Keys, their types and meaning
                                v:{priority} virtual time, f:{priority}:{owner} an owner's last finish tag,
                                u:{owner} what the owner's allocations hold, q:{owner} and q:* quotas; the last
                                two as environments|cpu|ram|gpus|storage, in a quota "" is no limit
+                               swept: when the last expire was; patient: until when no host is given up
                                looked: how many shapes the last search for starving heads had come to
   P:config             hash    starve_ms defer_ms keep_ms give_up_ms where they differ from the constants below
 
@@ -94,6 +95,7 @@ local DEFER_MS = 5 * 1000        -- this long a host leaves an environment to an
 local WAKE_CANDIDATES = 8        -- hosts that are looked at from either end of an index
 local PASS_ON_SHAPES = 8         -- heads for which a host that found nothing wakes another
 local BACKFILL_DEPTH = 16        -- of one shape that are looked at while a host drains
+local AWAY_MS = 40 * 1000        -- where nobody swept for this long Redis was away: hosts get the same time to be heard
 local PARKS_A_CLAIM = 32
 local PARKED_A_CALL = 500
 local RESERVE_SHAPES = 256       -- heads that one expire looks at

@@ -187,6 +187,15 @@ local function forget_record(P, id)
   redis.call('ZREM', P .. ':ended', id)
 end
 
+-- Whether silence is a host's own. After Redis was away nobody could be heard, and the first sweep would give up all hosts.
+local function hosts_can_be_heard(P, now, interval)
+  local times = redis.call('HMGET', P .. ':ledger', 'swept', 'patient')
+  local swept, patient = tonumber(times[1] or now), tonumber(times[2] or '0')
+  if now - swept > math.max(AWAY_MS, 5 * interval) then patient = now + AWAY_MS end
+  redis.call('HSET', P .. ':ledger', 'swept', int(now), 'patient', int(patient))
+  return now >= patient
+end
+
 -- expire limit interval_ms → how many things it did: leases, lifetimes, reservations, records whose time is
 -- over; nothing where it was done less than interval_ms ago
 local function expire(P, limit, interval)
@@ -199,7 +208,9 @@ local function expire(P, limit, interval)
     for i = 1, #members, 2 do act(members[i], members[i + 1]) end
     done = done + #members / 2
   end
-  due(':hosts', '(0', int(now - 1), function(name, lease_end) lose(P, name, lease_end, now) end)
+  if hosts_can_be_heard(P, now, tonumber(interval)) then
+    due(':hosts', '(0', int(now - 1), function(name, lease_end) lose(P, name, lease_end, now) end)
+  end
   local give_up = config(P, 'give_up_ms', 0)
   if give_up > 0 then
     due(':hosts', '-' .. int(math.max(now - give_up, 0)), '(0', function(name) remove_host(P, name, load_host(P, name), now) end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -212,6 +213,24 @@ def test_a_host_that_compares_itself_with_the_ledger_has_shown_that_it_lives(led
     assert host.view.heartbeat_age_seconds > 38
     ledger.reconcile("h1", host.epoch, {})
     assert host.view.heartbeat_age_seconds < 5
+
+
+def test_no_host_is_given_up_for_the_silence_of_redis(ledger: Ledger) -> None:
+    hosts = OneHost(ledger, "one"), OneHost(ledger, "two")
+    ledger.submit("e1", "ann", wants())
+    hosts[0].build(hosts[0].claim())
+    ledger.expire()
+    a_minute_ago = int(time.time() * 1000) - 60_000
+    ledger.redis.hset("test:ledger", "swept", a_minute_ago)
+    ledger.redis.zadd(ledger.keys.hosts(), {"one": a_minute_ago, "two": a_minute_ago})
+    ledger.expire()
+    ledger.expire()
+    assert [host.view.state for host in hosts] == ["ready", "ready"]
+    ledger.heartbeat("one", hosts[0].epoch)
+    ledger.redis.hset("test:ledger", "patient", int(time.time() * 1000) - 1)
+    ledger.expire()
+    assert [host.view.state for host in hosts] == ["ready", "lost"]
+    assert ledger.get("e1").state is State.BUILDING
 
 
 def test_what_a_lost_host_gives_back_wakes_one_that_lives(ledger: Ledger) -> None:
