@@ -19,7 +19,8 @@ def check() -> tuple[list[str], str]:
     """One line for each place, and no remark."""
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     files = [ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file()]
-    problems = [line for path in files for line in find(path.relative_to(ROOT), _text(path), _of_this_machine())]
+    words = _of_this_machine()
+    problems = [line for path in files for line in find(path.relative_to(ROOT), _text(path), words)]
     return problems, ""
 
 
