@@ -69,6 +69,9 @@ def engine() -> Iterator[docker.DockerClient]:
         client.close()
 
 
+# Some tiers import it and others take it as a plugin: pytest wants to know of it before either.
+pytest.register_assert_rewrite("ledger_fixtures")
+
 BEFORE = pytest.StashKey[set[str]]()
 VERDICT = pytest.StashKey[str]()
 
