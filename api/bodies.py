@@ -55,6 +55,11 @@ def json_object() -> dict[str, Any]:
     return body
 
 
+def given() -> bool:
+    """Whether there is a body, or a page says something instead."""
+    return "said_instead" in g or bool(request.get_data())
+
+
 def load(schema: type[Strict]) -> dict[str, Any]:
     """The JSON object in the body, as a schema reads it. Raises ContractError with all problems, Refused."""
     try:

@@ -17,6 +17,11 @@ blueprint = Blueprint("imports", __name__)
 FRAME_BYTES = 16 * 1024  # what an upload adds to the file
 
 
+def allow_locks() -> None:
+    """Let the current request be as large as the largest file that is read here."""
+    request.max_content_length = request.max_form_memory_size = MAX_LOCK_BYTES + FRAME_BYTES
+
+
 @blueprint.post("/environments/import")
 @described(
     "Import",
@@ -30,7 +35,7 @@ FRAME_BYTES = 16 * 1024  # what an upload adds to the file
 )
 def convert_file() -> Response:
     """What a requirements.txt, pyproject.toml, environment.yml, devcontainer.json or uv.lock means as a contract."""
-    request.max_content_length = request.max_form_memory_size = MAX_LOCK_BYTES + FRAME_BYTES
+    allow_locks()
     body, name = _file()
     kind = request.args.get("format") or format_of(name)
     if kind not in FORMATS:

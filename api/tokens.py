@@ -102,14 +102,14 @@ def create() -> Response:
 @described("Token", parameters=(IF_NONE_MATCH,), headers=("ETag",), also={304: "it did not change"})
 def token(token_id: str) -> Response:
     """One token, without its secret."""
-    return conditions.answer(wired(_found(token_id)))
+    return conditions.answer(wired(visible(token_id)))
 
 
 @blueprint.delete("/tokens/<token_id>")
 @described(None, 204)
 def revoke(token_id: str) -> Response:
     """End a token at once."""
-    found = _found(token_id)
+    found = visible(token_id)
     auditing.note(owner=found.user)
     services().accounts.revoke(found.user, found.id)
     return Response(status=204)
@@ -128,10 +128,19 @@ def revoke(token_id: str) -> Response:
 )
 def rotate(token_id: str) -> Response:
     """A new token in the place of this one, which works until the overlap is over."""
-    found = _found(token_id)
-    wanted = bodies.load(Rotation) if request.get_data() else Rotation().load({})
+    found = visible(token_id)
+    wanted = bodies.load(Rotation) if bodies.given() else Rotation().load({})
     _refuse_more_than_own(set(found.scopes))
     return shown_once(found.user, services().accounts.rotate(found.user, found.id, wanted["overlap"]))
+
+
+def visible(token_id: str) -> Token:
+    """The token, where it is the caller's or the caller is an admin. Raises NotFound."""
+    if ID.fullmatch(token_id):
+        found = services().accounts.token(token_id)
+        if found is not None and (principal().admin or found.user == principal().user):
+            return found
+    raise NotFound(f"There is no token {token_id[:32]}.")
 
 
 def shown_once(user: str, text: str) -> Response:
@@ -158,15 +167,6 @@ def wired(token: Token) -> dict[str, Any]:
         "replaced_by": token.replaced_by or None,
         "links": {"self": f"{wire.ROOT}/tokens/{token.id}"},
     }
-
-
-def _found(token_id: str) -> Token:
-    """The token, where it is the caller's or the caller is an admin. Raises NotFound."""
-    if ID.fullmatch(token_id):
-        found = services().accounts.token(token_id)
-        if found is not None and (principal().admin or found.user == principal().user):
-            return found
-    raise NotFound(f"There is no token {token_id[:32]}.")
 
 
 def _whose() -> str:

@@ -15,7 +15,9 @@ from api.pages import (
     environment,
     environments,
     failures,
+    flower,
     hosts,
+    limits,
     new,
     people,
     provider,
@@ -28,8 +30,8 @@ from api.pages import (
 from api.pages.blueprint import blueprint
 
 __all__ = [
-    "audit", "environment", "environments", "hosts", "new", "people", "provider", "queue", "register",
-    "sessions", "shell", "tokens",
+    "audit", "environment", "environments", "flower", "hosts", "limits", "new", "people", "provider", "queue",
+    "register", "sessions", "shell", "tokens",
 ]  # fmt: skip
 
 # endpoint, name, for admins only

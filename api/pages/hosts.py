@@ -94,13 +94,6 @@ def forget(name: str) -> Response:
     return see(url_for("pages.hosts"))
 
 
-@blueprint.get("/flower")
-@auth.admin
-def flower() -> Response:
-    """To Flower, which shows environments as tasks; admins come from here, where they have signed in."""
-    return see(f"http://{services().settings.flower_bind}/")
-
-
 def picture(host: Host, holders: Sequence[Environment], viewer: Principal) -> Picture:
     """What `viewer` may see of a host; `holders` are the environments that hold something of it."""
     i = host.inventory

@@ -25,6 +25,13 @@ MOST_TEMPLATES = 24
 SENT_ALREADY = "This form was sent once already, with other values (in another tab?). Submit again to make one more."
 
 
+@blueprint.url_value_preprocessor
+def _allow_locks(endpoint: str | None, values: dict[str, Any] | None) -> None:
+    """An uploaded file may be as large as an import; said before the form is read, which is to see who sends it."""
+    if endpoint == "pages.fill":
+        imports.allow_locks()
+
+
 @blueprint.get("/new")
 def new() -> Response:
     """An empty form, or with the values of an environment that there is (`again`)."""

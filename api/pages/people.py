@@ -8,11 +8,12 @@ from flask import Response, request, url_for
 
 from api import auth, bodies, quotas, users
 from api.auth import principal
+from api.pages import limits
 from api.pages.blueprint import blueprint, page, see
 from api.services import services
+from common.ledger import Quota
 from common.principal import ROLES, SCOPES
 
-GIB_MIB = 1024
 SHOWN = 500
 
 
@@ -22,7 +23,11 @@ def people() -> Response:
     """All accounts."""
     found = services().accounts.users("", SHOWN)
     used = {user.name: services().ledger.quota(user.name)[1] for user in found}
-    return page("people.html", people=found, used=used, roles=ROLES)
+    default = services().ledger.own_quota(quotas.EVERYONE)
+    return page(
+        "people.html", people=found, used=used, roles=ROLES, rows=limits.rows(default or Quota()),
+        limited=default is not None,
+    )  # fmt: skip
 
 
 @blueprint.post("/people")
@@ -70,39 +75,12 @@ def set_password(name: str) -> Response:
     return following
 
 
-@blueprint.post("/people/<name>/quota")
-@auth.admin
-def set_quota(name: str) -> Response:
-    """Limits of their own, or those of everyone again."""
-    if "default" in request.form:
-        quotas.take(name)
-    else:
-        bodies.instead(
-            {
-                "environments": _number("environments"),
-                "cpu_milli": _number("cpu", 1000),
-                "ram_mib": _number("ram", GIB_MIB),
-                "gpus": _number("gpus"),
-                "storage_mib": _number("storage", GIB_MIB),
-            }
-        )
-        quotas.give(name)
-    return see(url_for("pages.person", name=name))
-
-
 def _shown(name: str) -> Response:
     user = users.visible(name)
     limit, used = services().ledger.quota(user.name)
-    amounts = (
-        ("Environments", used.environments, limit.environments, "environments", 1),
-        ("CPU, cores", used.cpu_milli, limit.cpu_milli, "cpu", 1000),
-        ("RAM, GiB", used.ram_mib, limit.ram_mib, "ram", GIB_MIB),
-        ("GPUs", used.gpus, limit.gpus, "gpus", 1),
-        ("Storage, GiB", used.storage_mib, limit.storage_mib, "storage", GIB_MIB),
-    )
     return page(
         "person.html", user=user, own=user.name == principal().user, tokens=services().accounts.tokens(user.name),
-        rows=[(what, (has or 0) / by, most and most / by, name) for what, has, most, name, by in amounts],
+        rows=limits.rows(limit, used),
         own_quota=services().ledger.own_quota(user.name) is not None, roles=ROLES,
         scopes=[scope for scope in SCOPES if scope in principal().scopes],
     )  # fmt: skip
@@ -115,12 +93,3 @@ def _page_of(name: str) -> str:
 def _given(*names: str) -> dict[str, Any]:
     """The fields of the form that say something."""
     return {name: request.form[name] for name in names if request.form.get(name)}
-
-
-def _number(name: str, times: int = 1) -> Any:
-    """What a field says in the ledger's unit, None for nothing; what is no number goes on as it is, to be refused."""
-    text = request.form.get(name, "").strip()
-    try:
-        return round(float(text) * times) if text else None
-    except (ValueError, OverflowError):
-        return text

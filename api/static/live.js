@@ -91,8 +91,10 @@ async function send(form, button) {
     });
     if (answer.ok) {
       etag = "";
-      if (new URL(answer.url).pathname === location.pathname) await refresh();
-      else location.assign(answer.url);
+      if (new URL(answer.url).pathname === location.pathname) {
+        await refresh();
+        form.reset(); // its fields show what holds now, no more what was typed
+      } else location.assign(answer.url);
     } else {
       const told = new DOMParser().parseFromString(await answer.text(), "text/html");
       tell(told.querySelector("main"));

@@ -42,7 +42,12 @@ def test_an_account_is_made_and_limited(admin: Page, server: Any, visitor: Calla
     admin.get_by_role("button", name="Enable").click()
     expect(admin.get_by_role("button", name="Disable")).to_be_visible()
     admin.get_by_role("link", name="People").first.click()
+    admin.get_by_label("GPUs at most").fill("2")
+    admin.get_by_role("button", name="Set limits").click()
+    expect(admin.get_by_role("button", name="No limits")).to_be_visible()
     photograph(admin, "people")
+    admin.get_by_role("button", name="No limits").click()
+    expect(admin.get_by_label("GPUs at most")).to_have_value("")
 
     eve = visitor()
     eve.goto(server.url)
@@ -68,8 +73,20 @@ def test_a_token_is_shown_once_and_ends_when_it_is_revoked(admin: Page, server: 
     admin.get_by_role("link", name="I have it").click()
     expect(admin.get_by_text("<b>laptop</b>")).to_be_visible()
     photograph(admin, "account")
-    admin.get_by_role("button", name="Revoke <b>laptop</b>").click()
-    expect(admin.get_by_text("<b>laptop</b>")).to_have_count(0)
+    admin.get_by_role("link", name="Replace <b>laptop</b>").click()
+    expect(admin.get_by_role("dialog")).to_be_visible()
+    photograph(admin, "token-replace", [(1280, "light"), (400, "dark")])
+    admin.get_by_label("The old one still works").select_option("not at all")
+    admin.get_by_role("button", name="Make the new one").click()
+    expect(admin.get_by_text("works no more")).to_be_visible()
+    photograph(admin, "token", [(1280, "light"), (400, "dark")])
+    with Client(server.url, text) as client, pytest.raises(Exception, match="expired"):
+        list(client.environments())
+    text = admin.locator("#secret").inner_text()
+    admin.get_by_role("link", name="I have it").click()
+    row = admin.get_by_role("listitem").filter(has_not_text="expired").filter(has_text="<b>laptop</b>")
+    row.get_by_role("button", name="Revoke <b>laptop</b>").click()
+    expect(row).to_have_count(0)
     with Client(server.url, text) as client, pytest.raises(Exception, match="revoked"):
         list(client.environments())
 
@@ -105,3 +122,10 @@ def test_what_was_done_is_in_the_audit_log(admin: Page, host: Any) -> None:
     admin.get_by_label("User").fill("nobody-like-that")
     admin.get_by_role("button", name="Show").click()
     expect(admin.get_by_text("Nothing of that kind was done")).to_be_visible()
+
+
+def test_flower_is_no_dead_end(admin: Page) -> None:
+    admin.get_by_role("link", name="Flower").click()
+    expect(admin.get_by_role("link", name="Open Flower")).to_have_attribute("href", "http://127.0.0.1:5555/")
+    expect(admin.locator("#tunnel")).to_have_text("ssh -L 5555:127.0.0.1:5555 MACHINE")
+    photograph(admin, "flower")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api.services import Services
+from common.imports.formats import MAX_LOCK_BYTES
 from common.inventory import Inventory, Offer
+from common.ledger import Quota
 from common.states import State
+from common.tokens import id_of
 
 HTML = {"Accept": "text/html"}
 
@@ -153,3 +157,67 @@ def test_a_browser_keeps_what_its_address_names_and_asks_about_the_rest(app: Fla
     for path, kept in ((style, "max-age=31536000"), ("/static/morph.js", "no-cache")):
         with client.get(path) as answer:
             assert kept in answer.headers["Cache-Control"], path
+
+
+@pytest.fixture
+def root(app: Flask, token_of: Callable[..., str]) -> FlaskClient:
+    """A browser in which an admin has signed in."""
+    client = app.test_client()
+    client.post("/sign-in", data={"token": token_of("root", "admin")})
+    return client
+
+
+def test_the_limits_of_everyone_are_set_and_taken_away(root: FlaskClient, parts: Services) -> None:
+    root.post("/quota", data={"csrf": csrf(root), "cpu": "1.5", "ram": "8"})
+    assert parts.ledger.quota("anybody")[0] == Quota(cpu_milli=1500, ram_mib=8192)
+    assert re.search(r'name="cpu"[^>]* value="1.5"', root.get("/people").text)
+    assert root.post("/quota", data={"csrf": csrf(root), "cpu": "lots"}).status_code == 422
+    root.post("/quota", data={"csrf": csrf(root), "none": "1"})
+    assert parts.ledger.own_quota("*") is None
+    assert "There are none now" in root.get("/people").text
+
+
+def test_a_token_is_replaced_and_the_old_one_works_as_long_as_was_said(page: FlaskClient, parts: Services) -> None:
+    for overlap, left_seconds in (("1h", 3600), ("0s", 0), ("", 86400)):
+        text = parts.accounts.create_token("ada", "laptop", ["read"])
+        assert f"/tokens/{id_of(text)}/rotate" in page.get("/account").text
+        answer = page.post(f"/tokens/{id_of(text)}/rotate", data={"csrf": csrf(page), "overlap": overlap})
+        [shown] = re.findall(r"dc_u_\w+", answer.text)
+        made = parts.accounts.verify(shown)
+        assert made is not None
+        assert made.scopes == {"read"}
+        assert (parts.accounts.verify(text) is None) == (overlap == "0s")
+        old = parts.accounts.token(id_of(text))
+        assert old is not None
+        assert old.expires_at is not None
+        assert old.expires_at - time.time() == pytest.approx(left_seconds, abs=60)
+        assert f"/tokens/{id_of(text)}/rotate" not in page.get("/account").text
+        assert page.post(f"/tokens/{id_of(text)}/rotate", data={"csrf": csrf(page)}).status_code == 409
+
+
+def test_flower_says_what_it_is_and_where_it_listens(client_of: Callable[..., FlaskClient], parts: Services) -> None:
+    root = client_of("root", "admin")
+    answer = root.get("/flower", base_url="http://lab.example:8000")
+    assert 'href="http://127.0.0.1:5555/"' in answer.text
+    assert "ssh -L 5555:127.0.0.1:5555 lab.example<" in answer.text
+    object.__setattr__(parts.settings, "flower_bind", "0.0.0.0:7777")
+    answer = root.get("/flower", base_url="http://lab.example:8000")
+    assert 'href="http://lab.example:7777/"' in answer.text
+    assert "ssh -L" not in answer.text
+
+
+def test_a_lock_may_be_as_large_on_the_page_as_in_the_import(page: FlaskClient, ready: None) -> None:
+    secret = csrf(page)
+
+    def fill(size: int) -> Any:
+        lock = 'version = 1\n[[package]]\nname = "six"\nversion = "1.17.0"\nsource = { registry = "x" }\n#'
+        parts = (
+            f'name="csrf"\r\n\r\n{secret}\r\n--x\r\n',
+            f'name="file"; filename="uv.lock"\r\n\r\n{lock.ljust(size, "x")}\r\n--x--\r\n',
+        )
+        body = "--x\r\n" + "".join(f"Content-Disposition: form-data; {part}" for part in parts)
+        return page.post("/new/fill", data=body, content_type="multipart/form-data; boundary=x", headers=HTML)
+
+    assert "six==1.17.0" in fill(MAX_LOCK_BYTES).text
+    assert fill(2 * MAX_LOCK_BYTES).status_code == 413
+    assert page.post("/new", data={"csrf": secret, "libraries": "x" * 90_000}).status_code == 413
