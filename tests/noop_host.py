@@ -53,6 +53,8 @@ class NoopHost:
         report.starting()
         time.sleep(float(os.environ.get("NOOP_SECONDS", "0")))
         self.client.eval(_START, 2, self.containers_key, BEGUN, job.id, job.token)
+        if "NOOP_DIES" in os.environ:  # at once, before anybody is told that it runs
+            self.stop(job.id)
         return job.id
 
     def stop(self, env_id: str, grace_seconds: float = 10) -> None:
@@ -65,7 +67,7 @@ class NoopHost:
         return []  # nothing of them can be measured
 
     def container(self, container_id: str) -> Found | None:
-        return None
+        return next((found for found in self.containers() if found.container_id == container_id), None)
 
     def events(self, kinds: Sequence[str], since: str) -> Iterator[dict[str, Any]]:
         threading.Event().wait()  # they never end by themselves

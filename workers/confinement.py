@@ -15,7 +15,7 @@ from typing import Any
 from common.environment import Job
 from common.settings import Settings
 from common.units import MIB
-from workers.engine import ENV, HOST, ORIGIN, OWNER, PREFIX, TOKEN
+from workers.engine import ENV, HOST, ORIGIN, OWNER, PREFIX, STORAGE, TOKEN
 from workers.images import BaseImage
 from workers.layers import Layer
 from workers.sources import Sources
@@ -77,6 +77,7 @@ def body(job: Job, place: Place, settings: Settings) -> dict[str, Any]:
             OWNER: job.owner,
             PREFIX: settings.key_prefix,
             ORIGIN: job.origin,
+            STORAGE: f"{job.contract.resources.storage_mib}MiB",
         },
         "HostConfig": host_config(job, place, settings),
     }

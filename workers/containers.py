@@ -37,7 +37,7 @@ class Found:
     name: str
     host: str
     running: bool
-    exit_code: int | None  # None while it runs, and before it first ran
+    exit_code: int | None  # None while it runs, before it first ran, and once somebody is removing it
     oom_killed: bool  # the engine's word for it; a process of its own may have been meant
     created_at: float  # seconds since the epoch, by the engine's clock
     pid: int  # its first process on this machine, 0 where it does not run
@@ -144,12 +144,12 @@ class Containers:
         return list(known.values())
 
     def find(self, container_id: str) -> Found | None:
-        """One of ours, None where it is gone or about to be."""
+        """One of ours, None where it is gone."""
         try:
             row = self.engine.inspect(container_id)
         except EngineMissing:
             return None
-        return None if row["State"]["Status"] in ("removing", "dead") else _found(row)
+        return _found(row)
 
     def exec(self, env_id: str, command: Sequence[str], tty: bool) -> Exec:
         """Run a command in the environment, as its user. Raises NotFound."""
@@ -178,6 +178,8 @@ def _found(row: dict[str, Any]) -> Found | None:
     if not labels.get(TOKEN, "").isdigit():
         return None
     ran = not state["StartedAt"].startswith("0001")
+    # one that is removed by force is killed first, which is no end of its own
+    ended = ran and not state["Running"] and state["Status"] not in ("removing", "dead")
     return Found(
         env_id=labels[ENV],
         token=int(labels[TOKEN]),
@@ -185,7 +187,7 @@ def _found(row: dict[str, Any]) -> Found | None:
         name=row["Name"].lstrip("/"),
         host=labels[HOST],
         running=bool(state["Running"]),
-        exit_code=None if state["Running"] or not ran else int(state["ExitCode"]),
+        exit_code=int(state["ExitCode"]) if ended else None,
         oom_killed=bool(state["OOMKilled"]),
         pid=int(state["Pid"]),
         paused=bool(state["Paused"]),

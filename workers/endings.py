@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from common.errors import IllegalTransition, NotFound, StaleToken
@@ -57,17 +58,17 @@ class Endings:
             self._note(container_id, Facts(oom_kills, time.monotonic() if known and risen else facts.oom_at))
             return risen
 
-    def ended(self, env_id: str, token: int, container: Found | None) -> int:
+    def ended(self, env_id: str, token: int, look: Callable[[], Found | None]) -> int:
         """A running environment has no running container: its user may start it again.
 
-        `container` is what is left of it. Gives the token under which it is to be stopped, 0 where nothing is to be
-        done: it has moved on.
+        `look` gives what is left of it. Gives the token under which it is to be stopped, 0 where nothing is to be
+        done: it is being made, stopped or removed, and whoever does that sees the container's end.
         """
-        reason, message = self._why(container)
         try:
             environment = self.member.ledger.get(env_id)
             if environment.state is not State.RUNNING or token not in (0, environment.token):
                 return 0
+            reason, message = self._why(look())
             log.warning("environment %s: %s: %s", env_id, reason, message)
             job = self.member.ledger.job(env_id)
             self.member.advance(job, State.STOPPING, 0, message, reason)

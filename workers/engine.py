@@ -22,6 +22,7 @@ TOKEN = "dcloud.token"  # noqa: S105
 HOST = "dcloud.host"
 OWNER = "dcloud.owner"
 PREFIX = "dcloud.prefix"
+STORAGE = "dcloud.storage"  # its size; of all limits the only one that the engine does not know
 ORIGIN = "dcloud.request"  # id of the HTTP request that began it
 BUILDER = "dcloud.builder"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from common.errors import IllegalTransition, NotFound, StaleToken
@@ -45,7 +46,7 @@ class Reconciler:
             found = {container.env_id: container for container in member.host.containers()}
         for env_id in missing:
             if not self._runs(found.get(env_id)):
-                self.endings.ended(env_id, 0, found.get(env_id))
+                self.endings.ended(env_id, 0, partial(found.get, env_id))
         self._take_up_unworked(set(difference.making) - busy, found)
         self._remove_orphans(found)
         self.leftovers.remove()

@@ -10,12 +10,14 @@ import logging
 import time
 
 from common import logs
-from common.celery_app import celery
+from common.celery_app import celery, queue_of
 from common.environment import Job
-from common.errors import IllegalTransition, LedgerError, NotFound, ProvisionError, StaleToken
+from common.errors import IllegalTransition, LedgerError, NotFound, ProvisionError, RedisUnavailable, StaleToken
 from common.locks import Locks
 from common.states import PROGRESS, SENTENCES, Phase, Reason, State
 from workers import metrics
+from workers.endings import Endings
+from workers.engine import EngineError
 from workers.member import Member
 from workers.reporter import Reporter
 from workers.runs import Runs
@@ -99,10 +101,11 @@ def _make(member: Member, job: Job) -> str:
     report = Reporter(member, job, runs)
     began = time.monotonic()
     try:
-        member.host.start(job, report)
+        container_id = member.host.start(job, report)
         member.advance(job, State.RUNNING, 100, "Running")
         report.watch.enter(None)
         metrics.RUNNING.inc()
+        _see_it_live(member, job, container_id)
     except (StaleToken, IllegalTransition, NotFound) as error:
         _leave(member, job)
         return f"called off: {error}"
@@ -114,6 +117,16 @@ def _make(member: Member, job: Job) -> str:
         return _fail(member, job, Reason.INTERNAL, f"{type(error).__name__} in the worker of {member.name}")
     log.info("environment %s runs after %.2f s", job.id, time.monotonic() - began)
     return f"running after {time.monotonic() - began:.2f} s"
+
+
+def _see_it_live(member: Member, job: Job, container_id: str) -> None:
+    """A container that ended before the ledger called it running: the watcher could not tell of that yet."""
+    try:
+        found = member.host.container(container_id)
+        if (found is None or not found.running) and Endings(member).ended(job.id, job.token, lambda: found):
+            stop_environment.apply_async((job.id, job.token), queue=queue_of(member.name))
+    except (EngineError, RedisUnavailable) as error:
+        log.warning("the reconciler will find it: %s", error)
 
 
 def _fail(member: Member, job: Job, reason: Reason, message: str) -> str:

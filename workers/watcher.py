@@ -78,14 +78,12 @@ class Watcher:
         """What ended while nobody listened."""
         try:
             for found in self.member.host.containers():
-                if not found.running and found.exit_code is not None:
+                if not found.running:
                     self._ended(found.env_id, found.token, found.container_id)
         except DCloudError as error:
             log.warning("the reconciler will find it: %s", error)
 
     def _ended(self, env_id: str, token: int, container_id: str) -> None:
-        if env_id in tasks.runs.busy():
-            return  # it is being made, stopped or removed: whoever does that sees it
-        stop = self.endings.ended(env_id, token, self.member.host.container(container_id))
+        stop = self.endings.ended(env_id, token, lambda: self.member.host.container(container_id))
         if stop:
             tasks.stop_environment.apply_async((env_id, stop), queue=queue_of(self.member.name))

@@ -138,13 +138,15 @@ def test_what_the_engine_was_told_about_a_container(shared_lab: Lab, job: Job, s
         "/run": True,
     }
     assert {
-        name: seen["Config"]["Labels"][f"dcloud.{name}"] for name in ("env", "token", "host", "owner", "prefix")
+        name: seen["Config"]["Labels"][f"dcloud.{name}"]
+        for name in ("env", "token", "host", "owner", "prefix", "storage")
     } == {
         "env": job.id,
         "token": str(job.token),
         "host": shared_lab.host.settings.host,
         "owner": job.owner,
         "prefix": shared_lab.host.settings.key_prefix,
+        "storage": "200MiB",
     }
     assert seen["Name"] == f"/dcloud-{job.name}-{job.id}"
 

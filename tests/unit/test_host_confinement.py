@@ -113,6 +113,7 @@ def test_labels_say_whose_it_is() -> None:
         "dcloud.owner": "ann",
         "dcloud.prefix": "dcloud",
         "dcloud.request": "",
+        "dcloud.storage": "1024MiB",
     }
 
 
