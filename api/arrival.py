@@ -1,7 +1,8 @@
-"""The body of a request as it arrives: in time and in the form that its headers say, or the request is refused.
+"""What a client may take its time for: a body arrives in time and in the form that its headers say, or the request is
+refused; and an answer is read, or the connection ends.
 
-Gunicorn gives a client 15 seconds for its headers but any time for a body, so that a few thousand clients who each
-send half of one would keep everybody else out.
+Gunicorn gives a client 15 seconds for its headers but any time for a body and for reading, so that a few thousand
+clients who each send half of one, or watch and never read, would keep everybody else out.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ import gevent
 from api.problems import Refused
 
 BODY_SECONDS = 20.0  # for all of it: at most 80 KiB
+SEND_SECONDS = 30.0  # for what is sent at once; more than BODY_SECONDS, for a socket has one time for both ways
 ENDED = "The body ended early, or is not in the form that its headers say."
 
 
 class InTime:
-    """WSGI middleware that puts a clock beside each body."""
+    """WSGI middleware that puts a clock beside each body, and beside each piece of an answer."""
 
-    def __init__(self, wsgi_app: Any):
+    def __init__(self, wsgi_app: Any, send_seconds: float = SEND_SECONDS):
         self._app = wsgi_app
+        self._send_seconds = send_seconds
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         if "gunicorn.socket" in environ:  # else it is all there already
             environ["wsgi.input"] = Arriving(environ["wsgi.input"], int(environ.get("CONTENT_LENGTH") or 0))
+            environ["gunicorn.socket"].settimeout(self._send_seconds)
         return self._app(environ, start_response)
 
 
