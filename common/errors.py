@@ -27,6 +27,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from common.lines import masked
+
 
 class DCloudError(Exception):
     """Something a person can act on; the text says what to do next."""
@@ -117,13 +119,14 @@ class ProvisionError(DCloudError):
     """A step on the host failed.
 
     `reason` is a value of `common.states.Reason`; the text is for the user and `detail` (which
-    may be long, an installer's explanation for instance) goes to the build log.
+    may be long, an installer's explanation for instance) goes to the build log. Both may be what
+    a program said, so passwords of indexes and proxies are taken out.
     """
 
     def __init__(self, reason: str, message: str, detail: str = ""):
         self.reason = reason
-        self.detail = detail
-        super().__init__(message)
+        self.detail = masked(detail)
+        super().__init__(masked(message))
 
 
 class ChannelError(DCloudError):

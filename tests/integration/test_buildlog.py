@@ -7,6 +7,7 @@ from redis import Redis
 
 from common import buildlog, lines
 from common.buildlog import BuildLog
+from common.errors import ProvisionError
 from common.keys import Keys
 from common.lines import clean
 
@@ -71,3 +72,31 @@ def test_what_is_kept_is_clean(log: BuildLog) -> None:
 
 def test_a_long_line_is_cut() -> None:
     assert len(clean("x" * 10**6)) == lines.MAX_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("fetching https://ada:s3cret@pypi.lab/simple/numpy/", "fetching https://****@pypi.lab/simple/numpy/"),
+        ("UV_INDEX=a=https://tok-123@pypi.lab/x,http://u:p@b/", "UV_INDEX=a=https://****@pypi.lab/x,http://****@b/"),
+        ("proxy http://u:p@ss@10.0.0.1:3128", "proxy http://****@10.0.0.1:3128"),
+        ("> Authorization: Basic YWRhOnMzY3JldA==", "> Authorization: ****"),
+        ("see https://pypi.lab/@scope/x, mail a@b.org", "see https://pypi.lab/@scope/x, mail a@b.org"),
+    ],
+)
+def test_passwords_of_indexes_and_proxies_are_in_no_log(log: BuildLog, line: str, kept: str) -> None:
+    log.append("e", [line])
+    assert [entry.text for entry in log.read("e")] == [kept]
+
+
+def test_a_password_is_not_cut_so_that_it_shows(log: BuildLog) -> None:
+    log.append("e", ["x" * (lines.MAX_CHARACTERS - 20) + " https://ada:s3cret" + "y" * 100 + "@pypi.lab/"])
+    assert "s3cret" not in log.read("e")[0].text
+
+
+def test_what_failed_on_a_host_is_told_without_passwords() -> None:
+    failure = ProvisionError("internal", "No answer from https://u:p@pypi.lab/", "GET http://u:p@pypi.lab/x: 401")
+    assert (str(failure), failure.detail) == (
+        "No answer from https://****@pypi.lab/",
+        "GET http://****@pypi.lab/x: 401",
+    )
