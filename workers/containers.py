@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from common.environment import Job
@@ -25,6 +26,7 @@ from workers.engine import (
     EngineUnavailable,
 )
 from workers.execution import Exec
+from workers.usage import Kernel
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Containers:
     def __init__(self, settings: Settings, engine: Engine):
         self.settings = settings
         self.engine = engine
+        self._kernel = Kernel()
         self._known: dict[str, Found] = {}  # that lived at the last look, by id
 
     def take_over(self, job: Job) -> str:
@@ -156,7 +159,8 @@ class Containers:
         found = self._one(env_id)
         if not found.running:
             raise NotFound("The environment does not run now. Start it and try again.")
-        return Exec(self.engine, found.container_id, command, tty)
+        kills = partial(self._kernel.oom_kills, found.pid)
+        return Exec(self.engine, found.container_id, command, tty, oom_kills=kills)
 
     def logs(self, env_id: str, tail: int, follow: bool) -> Iterator[bytes]:
         """What the container's main process wrote. Raises NotFound."""

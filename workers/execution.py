@@ -7,7 +7,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -31,10 +31,13 @@ class Exec:
         tty: bool = False,
         stdin: bool = True,
         env: Mapping[str, str] = MappingProxyType({}),
+        oom_kills: Callable[[], int] = lambda: 0,
     ):
+        """`oom_kills` counts what the kernel killed in the container for want of RAM."""
         self._engine = engine
         self._container_id = container_id
         self._tty = tty
+        self._oom_kills, self._killed_before = oom_kills, oom_kills()
         self._id = engine.exec_create(container_id, command, tty=tty, stdin=stdin, env=env)
         # The SDK wraps the connection in a raw reader; only the socket under it can be written and shut down.
         self._reader: Any = engine.exec_start(self._id, tty)
@@ -73,6 +76,15 @@ class Exec:
         """None while it runs."""
         state = self._engine.exec_inspect(self._id)
         return None if state["Running"] else state["ExitCode"]
+
+    def was_started(self) -> bool:
+        """Whether there was a process at all. Where there was none, what `read` gives is the engine's explanation."""
+        state = self._engine.exec_inspect(self._id)
+        return bool(state["Running"] or state["Pid"])
+
+    def ran_out(self) -> bool:
+        """Whether the kernel has killed programs of the container for want of RAM since it began."""
+        return self._oom_kills() > self._killed_before
 
     def close(self) -> None:
         """Hang up. What still runs is told so, because the engine would leave it running unseen."""

@@ -16,6 +16,7 @@ from common.contract import Contract
 from common.errors import ChannelClosed, DCloudError, NotFound
 from common.ledger import client_of
 from common.states import State
+from workers import outcomes
 from workers.checks import check
 from workers.member import Member
 from workers.provision import Exec
@@ -93,10 +94,19 @@ class Sessions:
             end.opened()
             reader = threading.Thread(target=self._carry_input, args=(end, running), name="session-input", daemon=True)
             reader.start()
-            while data := running.read():
+            data = running.read()
+            if refused := outcomes.unstarted(running, request["command"][0], data):
+                _say(end, refused[0])
+                end.exit(refused[1])
+                return
+            while data:
                 end.send(data)
+                data = running.read()
             code = running.exit_code()
-            end.exit(code if code is not None else 1)
+            code = 1 if code is None else code
+            if words := outcomes.farewell(running, code):
+                _say(end, words)
+            end.exit(code)
         finally:
             running.close()
 
@@ -135,6 +145,11 @@ class Sessions:
             end.exit(0)
         finally:
             self._checks.release()
+
+
+def _say(end: WorkerEnd, sentence: str) -> None:
+    """Beside what the program wrote; a terminal needs both ends of the line."""
+    end.send(sentence.encode() + (b"\r\n" if end.request["tty"] else b"\n"))
 
 
 def _hear(end: WorkerEnd) -> None:

@@ -37,6 +37,13 @@ class Kernel:
         first = _version_1(groups) if "memory" in groups else _version_2(groups[""])
         return Counters(time.monotonic(), *first, received, sent)
 
+    def oom_kills(self, pid: int) -> int:
+        """Those of `counters`, 0 where the container has ended."""
+        try:
+            return self.counters(pid).oom_kills
+        except (OSError, KeyError):
+            return 0
+
     def _groups(self, pid: int) -> dict[str, Path]:
         """The directory of each controller; "" is the one of version 2."""
         found = {}

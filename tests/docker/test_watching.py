@@ -59,7 +59,11 @@ def test_what_happens_is_told_at_once(quiet: Site, engine: DockerClient) -> None
     quiet.until(lambda: quiet.ledger.get(paused).reason == "")
     assert quiet.ledger.get(paused).message == "Running"
 
-    assert quiet.run(hungry, "python", "-c", "x = bytearray(200 * 2**20)")[0] == 137
+    sentence = "The kernel killed a program here that used more RAM than the contract allows.\n"
+    assert quiet.run(hungry, "python", "-c", "x = bytearray(200 * 2**20)") == (137, sentence)
+    assert quiet.run(hungry, "sh", "-c", "exit 137") == (137, ""), "nothing was killed"
+    assert quiet.run(hungry, "nope") == (127, "There is no program 'nope' in this environment.\n")
+    assert quiet.run(hungry, "/etc/passwd")[1].startswith("'/etc/passwd' cannot be run: ")
     killed = told(quiet, hungry, Reason.OUT_OF_MEMORY)
     assert killed.state is State.RUNNING, "the container lives on"
     assert "(1 so far)" in killed.message
