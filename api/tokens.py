@@ -131,6 +131,7 @@ def rotate(token_id: str) -> Response:
     found = visible(token_id)
     wanted = bodies.load(Rotation) if bodies.given() else Rotation().load({})
     _refuse_more_than_own(set(found.scopes))
+    _refuse_to_outlive(found)
     return shown_once(found.user, services().accounts.rotate(found.user, found.id, wanted["overlap"]))
 
 
@@ -181,3 +182,15 @@ def _whose() -> str:
 def _refuse_more_than_own(scopes: set[str]) -> None:
     if lacking := scopes - principal().scopes:
         raise Refused(403, f"The caller lacks the scope {min(lacking)!r}, and so cannot give it to a token.")
+
+
+def _refuse_to_outlive(found: Token) -> None:
+    """A token that ends gets itself anew, and of the others only those whose replacement ends no later than it does."""
+    caller = principal()
+    if caller.expires_at is None or found.user != caller.user or found.id == caller.token_id:
+        return
+    lifetime = None if found.expires_at is None else found.expires_at - found.created_at
+    if lifetime is None or time.time() + lifetime > caller.expires_at:
+        raise Refused(
+            403, "Its replacement would outlive the token that asks. Use one that lives longer, or a session."
+        )

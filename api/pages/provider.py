@@ -22,6 +22,7 @@ SECONDS = 600
 def provider() -> Response:
     """Send the browser to the provider."""
     found = signing.provider()
+    services().rates.spend(f"@{request.remote_addr}")  # nobody fills the store with sign-ins that they begin
     begun = {
         "nonce": ids.random_text(32),
         "verifier": ids.random_text(64),

@@ -104,5 +104,6 @@ def _check(ip: Address, allowed: tuple[Network, ...]) -> None:
     if any(plain.version == network.version and plain in network for network in allowed):
         return
     translated = any(plain.version == network.version and plain in network for network in _TRANSLATED)
-    if not plain.is_global or plain.is_multicast or plain.is_reserved or plain.is_unspecified or translated:
+    local = isinstance(plain, ipaddress.IPv6Address) and plain.is_site_local  # given up, and still routed somewhere
+    if not plain.is_global or plain.is_multicast or plain.is_reserved or plain.is_unspecified or translated or local:
         raise Forbidden(f"leads to {ip}, which is no public address; an operator can allow its network")

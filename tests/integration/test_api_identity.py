@@ -252,6 +252,19 @@ def test_a_token_gives_no_more_than_its_maker_has(app: Flask, client_of: Clients
         assert {token["expires_at"][:15] for token in left} == {left[0]["expires_at"][:15]}
 
 
+def test_a_token_that_ends_rotates_no_other_to_outlive_it(
+    app: Flask, ada: FlaskClient, token_of: Callable[..., str]
+) -> None:
+    endless = ok(ada.post(TOKENS, json={"name": "endless"}), 201)
+    brief = ok(ada.post(TOKENS, json={"name": "brief", "lifetime": "1h"}), 201)
+    short = bearer(app, token_of("ada", lifetime_seconds=7200))
+    assert "outlive" in problem(short.post(f"{TOKENS}/{endless['id']}/rotate"), 403)["detail"]
+    assert ok(ada.get(f"{TOKENS}/{endless['id']}"))["replaced_by"] is None
+    ok(short.post(f"{TOKENS}/{brief['id']}/rotate"), 201)
+    itself = bearer(app, brief["token"])
+    problem(itself.post(f"{TOKENS}/{endless['id']}/rotate"), 403)
+
+
 def test_rotating_overlaps(app: Flask, ada: FlaskClient) -> None:
     old = ok(ada.post(TOKENS, json={"name": "ci", "lifetime": "30d"}), 201)
     new = ok(ada.post(f"{TOKENS}/{old['id']}/rotate", json={"overlap": "1h"}), 201)

@@ -194,6 +194,19 @@ def test_nobody_is_sent_to_another_site(app: Flask, address: str) -> None:
     assert 'content="0; url=/"' in answer.text
 
 
+def test_beginning_without_end_is_limited_by_address(app: Flask, settings: Settings, provider: OpenIdProvider) -> None:
+    limited = api.create_app(
+        replace(
+            settings, rate_limit=60, api_url="http://localhost", oidc_issuer=provider.issuer, oidc_client_id=CLIENT_ID
+        )
+    )  # fmt: skip
+    client = limited.test_client()
+    answers = [client.get("/sign-in/provider") for _ in range(22)]  # two windows' worth, and more
+    assert 429 in {answer.status_code for answer in answers}
+    kept = app.extensions["dcloud"].ledger.redis.keys("*pending*")
+    assert 1 <= len(kept) <= 20
+
+
 def test_a_provider_that_is_away_is_503(app: Flask, provider: OpenIdProvider) -> None:
     provider.silent = True
     for answer in (app.test_client().get("/sign-in/provider"), app.test_client().post(DEVICE)):

@@ -6,20 +6,24 @@ import http.server
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from flask.testing import FlaskClient
 from simulated_host import SimulatedHost
 
 from api.services import Services
+from api.webhooks import sending as outgoing
 from api.webhooks.addresses import networks
 from api.webhooks.sending import send, signature
 from common import webhooks
@@ -210,6 +214,29 @@ def test_a_redirect_is_not_followed_and_an_address_that_is_not_allowed_gets_noth
     with pytest.raises(Exception, match="no public address"):
         send(owed, hook, ())
     assert len(receiver.got) == 1
+
+
+def test_who_answers_a_byte_at_a_time_holds_nobody_up(
+    parts: Services, owed: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "WHOLE_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                for _ in range(100):
+                    connection.sendall(b"x")
+                    time.sleep(0.1)
+
+        threading.Thread(target=drip, daemon=True).start()
+        hook = replace(parts.webhooks.get(owed.hook_id), url=f"http://127.0.0.1:{port}/")
+        began = time.monotonic()
+        with pytest.raises(httpx.HTTPError):
+            send(owed, hook, networks(LOOPBACK))
+        assert time.monotonic() - began < 5
 
 
 def test_ones_own(ada: FlaskClient, client_of: Callable[..., FlaskClient], receiver: Receiver) -> None:
