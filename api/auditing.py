@@ -14,7 +14,9 @@ from common.audit import Entry
 from common.principal import Principal
 
 # each key that is typed (`channels.begin` has its line), and questions that change nothing
-QUIET = frozenset({"channels.give", "checks.check", "imports.convert_file", "pages.check", "pages.fill"})
+QUIET = frozenset(
+    {"channels.give", "checks.check", "imports.convert_file", "pages.check", "pages.fill", "pages.ask_libraries"}
+)
 AGAIN_SECONDS = 600.0  # after which the same look counts as another; pages look every second
 _MOST_SEEN = 10_000
 

@@ -62,6 +62,14 @@ def explain(env_id: str) -> Response:
     return jsonify({"state": judged["state"], **found})
 
 
+def together(contract: Contract) -> dict[str, Any]:
+    """Whether the libraries of `contract` go together, as the host says where it would most likely go."""
+    caller = principal()
+    judged = services().ledger.judge(caller.user, contract.resources)
+    found = verdict(judged, contract.resources, caller.user, caller)
+    return _libraries(contract, _best_host(found), WAIT_SECONDS)
+
+
 def _best_host(found: dict[str, Any]) -> str:
     """Where the environment would go, as far as that is known; else any that answers."""
     alive = [row["host"] for row in found["hosts"] if row["state"] in ("ready", "draining")]

@@ -110,11 +110,10 @@ def template(name: str) -> Response:
 @described("Template", body=Content, parameters=(IF_MATCH,), headers=("ETag",), refuses=(412,))
 def change(name: str) -> Response:
     """Replace its content; with `If-Match` only the version that the caller has seen."""
-    usable(name)
+    mine(name)
     wanted = bodies.load(Content)
 
     def changed(present: Template) -> Template:
-        _require_mine(present)
         conditions.require(conditions.tag(wired(present)))
         made = _made(present.name, present.owner, wanted)
         return Template(**{**made.__dict__, "created_at": present.created_at})
@@ -126,8 +125,7 @@ def change(name: str) -> Response:
 @described(None, 204, parameters=(IF_MATCH,), refuses=(412,))
 def delete(name: str) -> Response:
     """Delete it. Environments that were made of it stay as they are."""
-    found = usable(name)
-    _require_mine(found)
+    found = mine(name)
     conditions.require(conditions.tag(wired(found)))
     services().templates.delete(found)
     return Response(status=204)
@@ -144,6 +142,19 @@ def usable(name: str) -> Template:
     if not may_see(found):
         raise NotFound(f"There is no template {name[:63]}.")
     return found
+
+
+def mine(name: str) -> Template:
+    """The template, where the caller may change it. Raises NotFound, Refused."""
+    found = usable(name)
+    if not may_change(found):
+        raise Refused(403, "Only its owner and admins may change this template. Save it under a name of your own.")
+    return found
+
+
+def may_change(found: Template) -> bool:
+    """Whether the caller may change and delete it."""
+    return found.owner == principal().user or principal().admin
 
 
 def wired(found: Template) -> dict[str, Any]:
@@ -168,8 +179,3 @@ def _made(name: str, owner: str, wanted: dict[str, Any]) -> Template:
 def may_see(found: Template) -> bool:
     """Whether the caller may use it."""
     return found.public or found.owner == principal().user or principal().admin
-
-
-def _require_mine(found: Template) -> None:
-    if found.owner != principal().user and not principal().admin:
-        raise Refused(403, "Only its owner and admins may change this template. Save it under a name of your own.")

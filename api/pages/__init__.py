@@ -24,6 +24,7 @@ from api.pages import (
     queue,
     sessions,
     shell,
+    templates,
     tokens,
     words,
 )
@@ -31,7 +32,7 @@ from api.pages.blueprint import blueprint
 
 __all__ = [
     "audit", "environment", "environments", "flower", "hosts", "limits", "new", "people", "provider", "queue",
-    "register", "sessions", "shell", "tokens",
+    "register", "sessions", "shell", "templates", "tokens",
 ]  # fmt: skip
 
 # endpoint, name, for admins only

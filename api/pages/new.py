@@ -15,6 +15,7 @@ from api.pages.blueprint import blueprint, page, see
 from api.pages.form import ANY_GPU, LIFETIMES, Faults, Fields
 from api.pages.libraries import KNOWN
 from api.pages.outlook import outlook
+from api.pages.together import NOT_YET, Together, together
 from api.services import services
 from common import contract, ids
 from common.contract import Contract
@@ -66,6 +67,14 @@ def check() -> Response:
     return _form(Fields.sent(request.form), request.form.get("key", ""))
 
 
+@blueprint.post("/new/libraries")
+def ask_libraries() -> Response:
+    """The same form, with whether its libraries go together."""
+    values = Fields.sent(request.form)
+    wanted, _ = _parsed(values)
+    return _form(values, request.form.get("key", ""), answer=together(wanted) if wanted else NOT_YET)
+
+
 @blueprint.post("/new/save")
 def save() -> Response:
     """Keep the form as a template of one's own."""
@@ -109,13 +118,14 @@ def _is_of_another_tool() -> bool:
 
 
 def _form(
-    values: Fields, key: str, faults: Faults | None = None, status: int = 200, notes: Sequence[str] = ()
-) -> Response:
+    values: Fields, key: str, faults: Faults | None = None, status: int = 200, notes: Sequence[str] = (),
+    answer: Together | None = None,
+) -> Response:  # fmt: skip
     offered = _offered()
     wanted, found = _parsed(values)
     return page(
         "new.html", status, values=values, key=key, faults=faults or Faults(), found=found, offered=offered,
-        notes=notes,
+        notes=notes, together=answer,
         systems=_systems(offered, values), pythons=_pythons(offered, values), gpus=_gpus(offered, values),
         lifetimes={**LIFETIMES, values.lifetime: LIFETIMES.get(values.lifetime, values.lifetime)},
         priorities=range(10 if principal().admin else environments.USER_PRIORITY + 1), known=KNOWN,

@@ -2,6 +2,7 @@
 import { chips } from "./chips.js";
 import { dials } from "./dials.js";
 import { morph } from "./morph.js";
+import { together } from "./together.js";
 
 const CHECK_AFTER_MS = 250;
 const SHOWN = ["outlook", "contract"];
@@ -87,5 +88,6 @@ document.addEventListener("dragleave", () => document.body.classList.remove("dro
 
 chips(document.querySelector("[data-chips]"));
 dials(form);
+together(form);
 fits();
 document.getElementById("faults")?.focus();

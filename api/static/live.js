@@ -120,7 +120,7 @@ async function ask(link) {
   if (!form) return location.assign(link.href);
   const dialog = document.getElementById("dialog");
   dialog.replaceChildren(form);
-  dialog.showModal();
+  if (!dialog.open) dialog.showModal(); // a form in it may lead to another
   dialog.querySelector("[data-close]").focus();
 }
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from simulated_host import SimulatedHost
 
+from api.pages.together import _yes
 from api.services import Services
 from common.imports.formats import MAX_LOCK_BYTES
 from common.inventory import Inventory, Offer
@@ -221,3 +223,51 @@ def test_a_lock_may_be_as_large_on_the_page_as_in_the_import(page: FlaskClient, 
     assert "six==1.17.0" in fill(MAX_LOCK_BYTES).text
     assert fill(2 * MAX_LOCK_BYTES).status_code == 413
     assert page.post("/new", data={"csrf": secret, "libraries": "x" * 90_000}).status_code == 413
+
+
+def test_whether_libraries_go_together_is_asked_of_a_host(page: FlaskClient, host: SimulatedHost) -> None:
+    def said(**fields: str) -> str:
+        answer = page.post("/new/libraries", data={"csrf": csrf(page), **fields}, headers=HTML)
+        assert (answer.status_code, f'value="{fields.get("cpu", "1")}"' in answer.text) == (200, True)
+        return answer.text.partition('id="together"')[2].partition("</div>")[0]
+
+    yes = said(libraries="numpy\npandas", cpu="3")
+    assert "Yes; 5 MiB would be fetched." in yes
+    assert "pandas==1.0" in yes
+    assert "Because nosuchlib was not found" in said(libraries="nosuchlib")
+    assert "No library is asked for yet." in said()
+    assert "Something has to be corrected first." in said(libraries="not a name!")
+
+
+def test_what_is_on_a_host_already_is_told() -> None:
+    found = {"present": True, "installed_bytes": 3 << 30, "download_bytes": None, "host": "one"}
+    assert _yes(found) == "Yes, and they are on one already, 3 GiB of them."
+    assert _yes({**found, "installed_bytes": None}) == "Yes, and they are on one already."
+    assert _yes({**found, "present": False}) == "Yes."
+
+
+def test_a_template_is_changed_and_deleted_by_its_owner(
+    app: Flask, page: FlaskClient, ready: None, parts: Services, token_of: Callable[..., str]
+) -> None:
+    page.post("/new/save", data={"csrf": csrf(page), "template": "mine", "libraries": "numpy"})
+    assert "yours" in page.get("/new", follow_redirects=True).text
+    before = parts.templates.get("mine")
+    sent = {"csrf": csrf(page), "title": "Mine <b>", "description": "for all", "public": "1"}
+    assert page.post("/templates/mine", data=sent).status_code == 303
+    after = parts.templates.get("mine")
+    assert (after.title, after.description, after.public) == ("Mine <b>", "for all", True)
+    assert after.contract == before.contract
+    assert 'value="Mine &lt;b&gt;"' in page.get("/templates/mine").text
+    assert "Nobody else can use it any more" in page.get("/templates/mine/delete").text
+
+    eve = app.test_client()
+    eve.post("/sign-in", data={"token": token_of("eve")})
+    shown = eve.get("/new", follow_redirects=True).text
+    assert "Mine &lt;b&gt;" in shown
+    assert "/templates/mine" not in shown
+    for path in ("/templates/mine", "/templates/mine/delete"):
+        assert eve.get(path).status_code == 403
+        assert eve.post(path, data={"csrf": csrf(eve), "title": "eve's"}).status_code == 403
+    assert parts.templates.get("mine") == after
+    page.post("/templates/mine/delete", data={"csrf": csrf(page)})
+    assert page.get("/templates/mine").status_code == 404
