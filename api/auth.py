@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from flask import Flask, current_app, g, request
+from redis import RedisError
 
 from api import session
 from api.problems import Refused
@@ -42,6 +43,21 @@ def register(app: Flask) -> None:
 def principal() -> Principal:
     """Who makes the current request."""
     return cast(Principal, g.principal)
+
+
+def lasting() -> Callable[[], bool]:
+    """Whether whoever makes this request still may; to be asked while it is answered, which may be for hours."""
+    caller, parts, cookie = principal(), services(), request.cookies.get(session.COOKIE, "")
+    by_token = "Authorization" in request.headers
+
+    def lasts() -> bool:
+        try:
+            now = parts.accounts.principal(caller.token_id) if by_token else parts.sessions.principal(cookie)
+        except RedisError:
+            return True  # nothing can be told of either
+        return now is not None and (now.admin or not caller.admin)
+
+    return lasts
 
 
 def owned(env_id: str) -> Environment:

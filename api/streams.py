@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from typing import Any
 
 from flask import Response, request
 
+from api import auth
 from api.problems import Refused
 
 LIFE_SECONDS = 600.0  # then the stream ends and the client comes back with its last id
 PING_SECONDS = 15.0
+LOOK_SECONDS = 60.0  # between two looks at whether whoever reads still may
 PING = ": ping\n\n"
 OPENING = "retry: 2000\n\n"
 
@@ -44,4 +49,20 @@ def response(parts: Iterable[str]) -> Response:
 
 def live(parts: Iterable[str] | Iterator[bytes], content_type: str) -> Response:
     """An answer without a length, sent as it comes."""
-    return Response(parts, content_type=content_type, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
+    return Response(
+        _while_allowed(parts, auth.lasting()),
+        content_type=content_type,
+        headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"},
+    )
+
+
+def _while_allowed(parts: Any, lasts: Callable[[], bool]) -> Iterator[Any]:
+    """`parts` until the token was revoked, the session has ended or the account lost its rights."""
+    looked = time.monotonic()
+    with closing(parts):
+        for part in parts:
+            if time.monotonic() - looked >= LOOK_SECONDS:
+                if not lasts():
+                    return
+                looked = time.monotonic()
+            yield part

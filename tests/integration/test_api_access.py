@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from api import streams
 from api.auth import PUBLIC
 from api.services import Services
 
@@ -103,6 +105,26 @@ def csrf_of(client: FlaskClient) -> str:
     return client.get("/").text.partition('name="csrf" content="')[2].partition('"')[0]
 
 
+def test_a_stream_ends_with_the_token_that_began_it(
+    app: Flask, parts: Services, token_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(streams, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(streams, "LIFE_SECONDS", 5.0)
+    token = token_of("ada")
+    headers = {"Authorization": f"Bearer {token}"}
+    env_id = app.test_client().post(ENVIRONMENTS, json={}, headers=headers).get_json()["id"]
+    answer = app.test_client().get(
+        f"{ENVIRONMENTS}/{env_id}/events", headers={**headers, "Accept": "text/event-stream"}
+    )  # fmt: skip
+    came = iter(answer.response)
+    assert b": ping" in [next(came) for _ in range(6)][-1]
+    parts.accounts.revoke("ada", token.split("_")[2])
+    began = time.monotonic()
+    assert len(list(came)) <= 1
+    assert time.monotonic() - began < 2
+
+
 def test_signing_in_and_out(app: Flask, token_of: Callable[..., str]) -> None:
     client = app.test_client()
     assert "Sign in" in client.get("/").text
@@ -172,6 +194,9 @@ def test_no_page_runs_foreign_or_inline_script(app: Flask, token_of: Callable[..
         assert "script-src 'self'" in policy
         assert "unsafe" not in policy
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert "camera=()" in answer.headers["Permissions-Policy"]
         assert "://" not in text
     page = client.get("/").text
     assert page.count("<script") == page.count('<script src="/static/')
