@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ VERDICT = pytest.StashKey[str]()
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Note what is on the machine before the first test."""
+    # a shell lets what it runs in the background ignore Ctrl-C, and whatever that starts too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     leaks.mark()
     session.config.stash[BEFORE] = leaks.snapshot()
 
