@@ -143,7 +143,7 @@ class Provider:
             issuer=self._settings.oidc_issuer,
             subject=str(claims["sub"]),
             name=str(claims.get(self._settings.oidc_name_claim) or claims["sub"]),
-            groups=frozenset([groups] if isinstance(groups, str) else map(str, groups)),
+            groups=frozenset(map(str, groups if isinstance(groups, list) else [groups])),
         )
 
     def _decoded(self, text: str) -> Any:

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, request
 from api import auditing, bodies, conditions, wire
 from api.auth import principal
 from api.idempotency import idempotent
-from api.openapi.described import IDEMPOTENCY_KEY, IF_NONE_MATCH, described, parameter
+from api.openapi.described import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, described, parameter
 from api.problems import Refused
 from api.services import services
 from common import ids, units
@@ -106,10 +106,11 @@ def token(token_id: str) -> Response:
 
 
 @blueprint.delete("/tokens/<token_id>")
-@described(None, 204)
+@described(None, 204, parameters=(IF_MATCH,), refuses=(412,))
 def revoke(token_id: str) -> Response:
     """End a token at once."""
     found = visible(token_id)
+    conditions.require(conditions.tag(wired(found)))
     auditing.note(owner=found.user)
     services().accounts.revoke(found.user, found.id)
     return Response(status=204)

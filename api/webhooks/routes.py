@@ -9,7 +9,7 @@ from flask import Blueprint, Response
 from api import auditing, bodies, conditions, wire
 from api.auth import principal
 from api.idempotency import idempotent
-from api.openapi.described import IDEMPOTENCY_KEY, described
+from api.openapi.described import IDEMPOTENCY_KEY, IF_MATCH, described
 from api.services import services
 from api.webhooks.addresses import networks, parsed
 from common import ids
@@ -73,10 +73,12 @@ def webhook(hook_id: str) -> Response:
 
 
 @blueprint.delete("/webhooks/<hook_id>")
-@described(None, 204)
+@described(None, 204, parameters=(IF_MATCH,), refuses=(412,))
 def delete(hook_id: str) -> Response:
     """Delete it; what is on its way to it is given up."""
-    services().webhooks.delete(_found(hook_id))
+    found = _found(hook_id)
+    conditions.require(conditions.tag(wired(found)))
+    services().webhooks.delete(found)
     return Response(status=204)
 
 

@@ -154,6 +154,16 @@ def test_a_call_that_breaks_leaves_its_key_free(app: Flask, root: FlaskClient) -
 # limits
 
 
+@pytest.mark.parametrize(
+    ("path", "body"), [("/api/v1/tokens", {"name": "x"}), ("/api/v1/webhooks", {"url": "https://example.org/"})]
+)
+def test_what_is_taken_away_is_what_was_seen(ada: FlaskClient, path: str, body: dict[str, Any]) -> None:
+    at = ada.post(path, json=body).headers["Location"]
+    problem(ada.delete(at, headers={"If-Match": '"another"'}), 412)
+    etag = ada.get(at).headers["ETag"]
+    assert ada.delete(at, headers={"If-Match": etag}).status_code == 204
+
+
 @pytest.fixture
 def limited(settings: Settings) -> Flask:
     """An application that lets each user make 120 requests a minute, which is 20 in 10 seconds."""

@@ -100,7 +100,7 @@ def test_groups_make_the_role_each_time(app: Flask, provider: OpenIdProvider) ->
         client, _ = signed_in(app)
         roles.append(client.get(ME).get_json()["role"])
     assert roles == ["user", "admin", "admin", "user"]
-    for groups in ([], ["others"], None):
+    for groups in ([], ["others"], None, 7):
         provider.person["groups"] = groups
         _, answer = signed_in(app)
         assert "None of your groups" in problem(answer, 403)
