@@ -1,7 +1,7 @@
 """A host without an engine: it claims through the real ledger, tells progress, and runs commands right here.
 
 What becomes of an environment is written in its contract: a library `nosuchlib` cannot be installed, `slow`
-takes until `go_on` is set.
+takes until `go_on` is set, and with `chatty` its container writes more then.
 """
 
 from __future__ import annotations
@@ -126,6 +126,9 @@ class SimulatedHost:
                 return
             if end.request["op"] == "logs":
                 end.send(b"hello from the container\n")
+                if "chatty" in self._ledger.get(end.request["env"]).contract.libraries:
+                    self.go_on.wait(20)
+                    end.send(b"\x1b[31mmore\x1b[0m from <b>it</b>\n")
                 end.exit(0)
                 return
             self._command(end)

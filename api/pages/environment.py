@@ -41,6 +41,7 @@ def environment(env_id: str) -> Response:
         e=found,
         steps=steps(found, events),
         timeline=timeline(events),
+        last=events[-1].id if events else "0",
         log=parts.build_log.read(found.id, "0", 5000)[-LOG_LINES:],
         charts=charts(parts.stats.read(found.id), found.contract.resources),
         contract=json.dumps(contract, indent=2, ensure_ascii=False),

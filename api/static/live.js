@@ -1,5 +1,6 @@
 // Keeps a page alive: fetches it again and puts in place what changed. Forms and dialogs without leaving the page.
 import { morph } from "./morph.js";
+import { stream } from "./stream.js";
 import { tick } from "./times.js";
 
 const HIDDEN_SECONDS = 30; // a page that nobody looks at
@@ -76,6 +77,21 @@ export async function refresh() {
     if (failures > 1) connection("The server cannot be reached. What you see may be old; trying again.");
   }
   plan();
+}
+
+let looking = false;
+let lookAgain = false;
+
+/** Look now; what happens while a look is under way is seen by one more. */
+async function look() {
+  lookAgain = true;
+  if (looking) return;
+  looking = true;
+  while (lookAgain) {
+    lookAgain = false;
+    await refresh();
+  }
+  looking = false;
 }
 
 /** Send a form and stay: the answer is this page again, or where to go. */
@@ -168,5 +184,7 @@ for (const form of document.querySelectorAll("[data-filter]")) {
 
 document.addEventListener("visibilitychange", () => (document.hidden ? plan() : refresh()));
 addEventListener("online", refresh);
+const streamed = document.querySelector("[data-stream]");
+if (streamed) stream(streamed.dataset.stream, look);
 follow();
 plan();

@@ -132,6 +132,68 @@ def test_one_environment_from_waiting_to_running(
     expect(page.get_by_text("It has 20 GiB now.")).to_be_visible()
 
 
+def test_what_the_container_writes_is_followed_in_a_tab(
+    signed_in: Page, host: Any, submit: Submit, server: Any
+) -> None:
+    page = signed_in
+    page.goto(f"{server.url}/environments/{submit('lab', 'chatty')}")
+    expect(page.get_by_text("It runs on sim.")).to_be_visible()
+    page.get_by_role("tab", name="Build").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="Container", selected=True)).to_be_focused()
+    said = page.get_by_label("What the container writes")
+    expect(said).to_have_text("hello from the container")
+    expect(page.locator("#log")).to_be_hidden()
+    host.go_on.set()
+    expect(said).to_have_text("hello from the container\nmore from <b>it</b>")
+    expect(page.get_by_text("Nothing more comes.")).to_be_visible()
+    photograph(page, "container-log", [(1280, "light"), (400, "dark")])
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("its files are kept")).to_be_visible()
+    expect(said).to_contain_text("more from")  # the last words stay to be read
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("It runs on sim.")).to_be_visible()
+    expect(said).to_contain_text("hello from the container")
+    page.get_by_role("tab", name="Build").click()
+    expect(page.locator("#log")).to_be_visible()
+    expect(said).to_be_hidden()
+
+
+def test_each_step_is_shown_as_it_happens_and_without_the_stream_a_little_later(
+    visitor: Callable[..., Page], host: Any, submit: Submit, server: Any, token_of: Any
+) -> None:
+    at_once, later = visitor(), visitor()
+    env_id = submit("lab", "slow")
+    for page in (at_once, later):
+        sign_in(page, server.url, token_of("ada"))
+    # one that never looks by itself, and one that hears nothing
+    at_once.add_init_script(
+        "const real = setTimeout; window.setTimeout = (call, ms, ...rest) => ms > 500 ? 0 : real(call, ms, ...rest)"
+    )
+    later.route("**/events?*", lambda route: route.abort())
+    for page in (at_once, later):
+        page.goto(f"{server.url}/environments/{env_id}")
+        expect(page.get_by_role("progressbar")).to_have_attribute("value", "60")
+    host.go_on.set()
+    for page in (at_once, later):
+        expect(page.get_by_text("It runs on sim.")).to_be_visible()
+        expect(page.get_by_role("progressbar")).to_have_attribute("value", "100")
+    with at_once.expect_event("requestfailed", lambda request: "/events?" in request.url):
+        at_once.evaluate(
+            """() => {
+                Object.defineProperty(document, "hidden", { value: true, configurable: true });
+                document.dispatchEvent(new Event("visibilitychange"));
+            }"""
+        )
+    with at_once.expect_request("**/events?after=*"):
+        at_once.evaluate(
+            """() => {
+                Object.defineProperty(document, "hidden", { value: false });
+                document.dispatchEvent(new Event("visibilitychange"));
+            }"""
+        )
+
+
 def test_what_is_wrong_while_it_runs_is_told(
     signed_in: Page, host: Any, submit: Submit, server: Any, parts: Any
 ) -> None:
