@@ -20,6 +20,7 @@ from common import ids
 from common.environment import Environment
 from common.errors import NotFound
 from common.principal import Principal
+from common.questions import Question
 
 PUBLIC = frozenset(
     {
@@ -63,7 +64,8 @@ def lasting() -> Callable[[], bool]:
 def owned(env_id: str) -> Environment:
     """The environment, where the caller may see it. Raises NotFound: somebody else's does not exist for them."""
     if ids.PATTERN.fullmatch(env_id):
-        found = services().ledger.get(env_id)
+        asked: dict[str, Question] = g.pop("asked", {})
+        found = services().ledger.get(env_id, asked.get(env_id))
         if found.owner == principal().user:
             return found
         if principal().admin:
@@ -107,7 +109,7 @@ def _caller() -> Principal:
     header = request.headers.get("Authorization", "")
     if header:
         scheme, _, token = header.partition(" ")
-        caller = services().accounts.verify(token.strip()) if scheme.lower() == "bearer" else None
+        caller = services().accounts.verify(token.strip(), _beside()) if scheme.lower() == "bearer" else None
         if caller is None:
             raise Refused(401, "The token is mistyped, expired or revoked. Check it, or ask your admin for another.")
         return caller
@@ -119,3 +121,13 @@ def _caller() -> Principal:
         if not hmac.compare_digest(given.encode(), session.csrf().encode()):
             raise Refused(403, "The page is out of date. Reload it and try again.")
     return caller
+
+
+def _beside() -> Question | None:
+    """What the view will ask first, where it only shows an environment: for `owned`, once."""
+    env_id = (request.view_args or {}).get("env_id", "")
+    if request.method not in SAFE_METHODS or not ids.PATTERN.fullmatch(env_id):
+        return None
+    question = services().ledger.asking(env_id)
+    g.asked = {env_id: question}
+    return question

@@ -83,7 +83,8 @@ def look(env_id: str) -> Response:
     response = _answer(found, 200)
     if applied:
         response.headers["Preference-Applied"] = f"wait={applied}"
-    response.make_conditional(request)
+    if request.if_none_match:
+        response.make_conditional(request)
     return response
 
 

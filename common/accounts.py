@@ -22,6 +22,7 @@ from common import passwords
 from common.errors import DCloudError, NotFound, Taken
 from common.keys import Keys
 from common.principal import ROLES, SCOPES, Principal
+from common.questions import Question
 from common.tokens import Token, Tokens
 
 ADMIN = "admin"
@@ -53,10 +54,10 @@ class Accounts:
         self._tokens = Tokens(redis, keys)
         self._holders: dict[str, str] = {}  # of tokens that were accepted, by id: a token never changes hands
 
-    def verify(self, token: str) -> Principal | None:
+    def verify(self, token: str, beside: Question | None = None) -> Principal | None:
         """Who holds `token`; None where it is mistyped, unknown, revoked or expired, or its user is disabled.
 
-        One round trip, where this process knows whose it is.
+        One round trip, where this process knows whose it is; then `beside` is asked in it.
         """
         users: dict[str, dict[str, str]] = {}
 
@@ -65,7 +66,14 @@ class Accounts:
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hgetall(self._keys.api_token(token_id))
                 pipe.hgetall(self._keys.user(holder))
-                record, users[holder] = pipe.execute()
+                if beside and holder:
+                    pipe.execute_command(*beside.command)  # type: ignore[no-untyped-call]
+                record, users[holder], *others = pipe.execute(raise_on_error=False)
+            for reply in (record, users[holder]):
+                if isinstance(reply, Exception):
+                    raise reply
+            for reply in others:
+                cast(Question, beside).take(reply)
             return cast(dict[str, str], record)
 
         found = self._tokens.verify(token, read)

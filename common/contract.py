@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, cast
 
 from marshmallow import ValidationError, post_load, validates_schema
@@ -107,9 +108,14 @@ def parse(document: object) -> Contract:
             [Problem("", "A contract is an object with keys such as env-name, os, language and resources.")]
         )
     try:
-        return cast(Contract, _ContractSchema().load(document))
+        return cast(Contract, _schema().load(document))
     except ValidationError as error:
         raise ContractError(sorted(problems(error.messages), key=lambda p: p.path)) from None
+
+
+@cache  # one for all documents: making a schema takes longer than reading with it
+def _schema() -> Strict:
+    return _ContractSchema()
 
 
 def _matching(pattern: re.Pattern[str], what: str) -> Any:

@@ -7,6 +7,7 @@ begins with the value.
 from __future__ import annotations
 
 import difflib
+from functools import cache
 from typing import Any, cast
 
 from marshmallow import RAISE, Schema, ValidationError, fields
@@ -115,7 +116,8 @@ class Section(fields.Nested):
     """An object of its own schema; what is missing, null or "" has all defaults."""
 
     def __init__(self, schema: type[Schema]):
-        super().__init__(schema, load_default=lambda: schema().load({}), allow_none=True)
+        made = cache(schema)  # one for all documents, as for the contract itself
+        super().__init__(made, load_default=lambda: made().load({}), allow_none=True)
 
     def deserialize(self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any) -> Any:
         return super().deserialize({} if value in (None, "") else value, attr, data, **kwargs)

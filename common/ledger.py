@@ -23,6 +23,7 @@ from common.environment import Environment, Event, Job
 from common.errors import NotFound, RedisUnavailable
 from common.inventory import Gpu, Host, Inventory
 from common.keys import Keys
+from common.questions import Question
 from common.records import (
     Difference,
     Quota,
@@ -135,9 +136,15 @@ class Ledger:
         known, seen = self._calls(("submit", *submission), ("look", env_id))
         return seen_environment(env_id, seen) if known == env_id else self.get(known)
 
-    def get(self, env_id: str) -> Environment:
-        """Raises NotFound."""
-        return seen_environment(env_id, self._call("look", env_id, read=True))
+    def get(self, env_id: str, asked: Question | None = None) -> Environment:
+        """Raises NotFound. `asked` is the same question, `asking`, that may have been answered already."""
+        if asked is None or not asked.answered:
+            return seen_environment(env_id, self._call("look", env_id, read=True))
+        return seen_environment(env_id, asked.answer)
+
+    def asking(self, env_id: str) -> Question:
+        """The question of `get`, for somebody's round trip."""
+        return Question("FCALL_RO", f"{self.library}_look", 1, self.keys.prefix, env_id)
 
     def environments(
         self, owner: str | None = None, states: Collection[State] = (), limit: int = 50, cursor: str = ""
@@ -349,7 +356,8 @@ class Ledger:
         """Running containers found on the host (id → token) against its allocations; recomputes what is free."""
         flat = [part for env_id, token in found.items() for part in (env_id, token)]
         answer = json.loads(cast(str, self._call("reconcile", name, epoch, *flat)))
-        return Difference(**{key: tuple(ids) for key, ids in answer.items()})
+        waiting = answer.pop("waiting")
+        return Difference(**{key: tuple(ids) for key, ids in answer.items()}, waiting=waiting)
 
     def expire(self, limit: int = 1000, interval_seconds: float = 0) -> int:
         """End leases, lifetimes and old records whose time is over, and let hosts drain for who waited too long.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 from typing import Any
 
 from common.contract import Contract, Resources
@@ -11,6 +12,8 @@ from common.environment import Environment, Event, Job
 from common.errors import NotFound
 from common.inventory import Gpu, Host, Inventory, Offer
 from common.states import State
+
+_LONGEST_KEPT = 4096  # characters of a contract that is kept in memory; locks make some far longer
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Difference:
     orphans: tuple[str, ...]  # containers without an allocation here
     missing: tuple[str, ...]  # environments that should run, without a running container
     making: tuple[str, ...]  # environments that some thread of the host should be working on
-    due: tuple[str, ...] = ()  # environments that `todo` tells of
+    due: tuple[str, ...]  # environments that `todo` tells of
+    waiting: bool  # whether anything is queued that a claim could give
 
 
 # Of 80 GiB an H100 keeps some for itself and reports 81,559 MiB, an older driver of a T4's 16 GB 15,109 MiB.
@@ -65,7 +69,7 @@ def environment_of(env_id: str, r: dict[str, str], contract: str, position: int)
     ms, _, sequence = r["event"].partition("-")
     return Environment(
         id=env_id, name=r["name"], owner=r["owner"], state=State(r["state"]),
-        contract=Contract.from_dict(json.loads(contract)), progress=int(r["progress"]), phase=r["phase"],
+        contract=_contract_of(contract), progress=int(r["progress"]), phase=r["phase"],
         message=r["message"], reason=r["reason"], host=r["host"], gpus=_gpus(r["gpus"]), token=int(r["token"]),
         attempt=int(r["attempt"]), position=position or None, revision=int(ms) * 1000 + int(sequence),
         created_at=int(r["created"]) / 1000, updated_at=int(ms) / 1000, started_at=_time(r["started"]),
@@ -77,7 +81,8 @@ def seen_environment(env_id: str, seen: list[Any] | None) -> Environment:
     """The environment that the ledger's `look` saw. Raises NotFound."""
     if seen is None:
         raise NotFound(f"There is no environment {env_id}.")
-    flat, contract, position = seen
+    record, contract, position = seen
+    flat = json.loads(record)
     return environment_of(env_id, dict(zip(flat[::2], flat[1::2], strict=True)), contract, position)
 
 
@@ -94,7 +99,7 @@ def job_of(fields: list[str]) -> Job:
     env_id, name, owner, token, attempt, contract, gpus, pin = fields
     return Job(
         id=env_id, name=name, owner=owner, token=int(token), attempt=int(attempt),
-        contract=Contract.from_dict(json.loads(contract)), gpus=_gpus(gpus), has_storage=pin != "",
+        contract=_contract_of(contract), gpus=_gpus(gpus), has_storage=pin != "",
     )  # fmt: skip
 
 
@@ -135,6 +140,16 @@ def _offer(values: dict[str, Any]) -> Offer:
 
 def _gpus(text: str) -> tuple[str, ...]:
     return tuple(text.split(",")) if text else ()
+
+
+def _contract_of(text: str) -> Contract:
+    """The contract that the ledger keeps as `text`, read once: nothing of a contract can be changed."""
+    return _read_contract(text) if len(text) <= _LONGEST_KEPT else _read_contract.__wrapped__(text)
+
+
+@lru_cache(maxsize=2048)
+def _read_contract(text: str) -> Contract:
+    return Contract.from_dict(json.loads(text))
 
 
 def _time(text: str) -> float | None:

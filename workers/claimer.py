@@ -62,14 +62,13 @@ class Claimer:
         """Claim nothing more."""
         self._stop.set()
 
-    def turn(self, *, idle: bool = False) -> None:
-        """Claim all that fits, then send whatever else is to be done; `idle` where a sweep saw nothing of that."""
+    def turn(self) -> None:
+        """Claim all that fits, then send whatever else is to be done."""
         member = self.member
         while not self._stop.is_set() and (job := member.ledger.claim(member.name, member.epoch)):
             metrics.CLAIMS.inc()
             self._send(job.id, State.CLAIMED, job.token)
-        if not idle:
-            self._send_due()
+        self._send_due()
 
     def _run(self) -> None:
         keys = self.member.ledger.keys
@@ -86,14 +85,13 @@ class Claimer:
                     if woken and woken[0] == lists[1]:
                         self.sessions.open(woken[1])
                         continue
-                idle = False
                 if time.monotonic() >= next_sweep:
                     # before the work: one that fails is not tried again at once
                     next_sweep = time.monotonic() + sweep_seconds * random.uniform(0.8, 1.2)  # noqa: S311
-                    idle = (
-                        not self.reconciler.sweep()
-                    )  # the first before any claim: what is being made then is left over
-                self.turn(idle=idle)
+                    # the first before any claim: what is being made then is left over
+                    if not self.reconciler.sweep():
+                        continue
+                self.turn()
             except Fenced as error:
                 log.critical("%s. This process ends; its containers stay.", error)
                 os._exit(70)

@@ -52,7 +52,7 @@ class Reconciler:
         self.leftovers.remove()
         ended = member.ledger.expire(interval_seconds=member.settings.sweep_seconds / 4)
         member.host.tend()
-        return ended > 0 or bool(difference.missing or difference.making or difference.due)
+        return ended > 0 or bool(difference.waiting or difference.missing or difference.making or difference.due)
 
     def _runs(self, container: Found | None) -> bool:
         """Whether a container is there for its environment after all."""

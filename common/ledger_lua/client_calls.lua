@@ -159,10 +159,11 @@ local function configure(P, ...)
   return 'OK'
 end
 
--- look id → record as a flat list, contract, position; or nil. All that there is to tell of an environment.
+-- look id → record as JSON of a flat list, contract, position; or nil. All that there is to tell of an environment: a
+-- client reads one long string in far less time than forty short ones.
 local function look(P, id)
   local record = redis.call('HGETALL', P .. ':env:' .. id)
-  return #record > 0 and { record, redis.call('GET', P .. ':contract:' .. id), position_of(P, id) } or nil
+  return #record > 0 and { cjson.encode(record), redis.call('GET', P .. ':contract:' .. id), position_of(P, id) } or nil
 end
 
 -- position id → how many wait before it, plus 1; 0 where it does not wait

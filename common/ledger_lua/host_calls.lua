@@ -107,9 +107,10 @@ local function todo(P, name, epoch)
   return result
 end
 
--- reconcile name epoch [id token]... → JSON {orphans, missing, making, due}: running containers of the host against its
+-- reconcile name epoch [id token]... → JSON {orphans, missing, making, due, waiting}: running containers of the host against its
 -- allocations. orphans: ids of containers without an allocation here; missing: ids that should run and were not
--- found; making: ids that some thread of the host should be working on; due: ids of `todo`. It counts as a heartbeat.
+-- found; making: ids that some thread of the host should be working on; due: ids of `todo`; waiting: whether anything is
+-- queued that a claim of this host could give. It counts as a heartbeat.
 local function reconcile(P, name, epoch, ...)
   local host, err = authorise(P, name, epoch)
   if not host then return err end
@@ -131,5 +132,6 @@ local function reconcile(P, name, epoch, ...)
   if host.foreign == '1' then settle_gpus(P, name, host) end
   recompute(P, name, host)
   local function list(items) return #items > 0 and cjson.encode(items) or '[]' end
-  return '{"orphans":' .. list(orphans) .. ',"missing":' .. list(missing) .. ',"making":' .. list(making) .. ',"due":' .. list(due) .. '}'
+  return '{"orphans":' .. list(orphans) .. ',"missing":' .. list(missing) .. ',"making":' .. list(making) .. ',"due":' .. list(due)
+    .. ',"waiting":' .. tostring(redis.call('EXISTS', P .. ':shapes', P .. ':pinned:' .. name) > 0) .. '}'
 end

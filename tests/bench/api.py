@@ -21,6 +21,7 @@ from bench.processes import process, until
 from bench.report import Report
 from bench.watchers import Watchers
 from common.accounts import Accounts
+from common.inventory import Offer
 from common.ledger import Ledger
 from common.settings import Settings
 from common.states import Phase, State
@@ -56,7 +57,8 @@ class Served:
         accounts.create_user("bench")
         self.token = accounts.create_token("bench")
         room = {"cpu_milli": 10**9, "ram_mib": 10**9, "storage_mib": 10**9}
-        self.host = OneHost(self.ledger, "bench", lease_seconds=10**6, **room)
+        offers = (Offer("debian", "12", "python", ("3.11",)),)  # as a worker says: then a submit looks at no hosts
+        self.host = OneHost(self.ledger, "bench", lease_seconds=10**6, offers=offers, **room)
         headers = {"Authorization": f"Bearer {self.token}"}
         with httpx.Client(base_url=self.url, headers=headers, trust_env=False) as http:
             for _ in range(WATCHED):

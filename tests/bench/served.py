@@ -8,8 +8,10 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 import api
 
 
-def create() -> DispatcherMiddleware:
+def create() -> Flask:
     """The WSGI application: ours, and under `/empty` a view that does nothing."""
     empty = Flask("empty")
     empty.add_url_rule("/", "empty", lambda: {}, methods=["GET", "POST"])
-    return DispatcherMiddleware(api.create_app(), {"/empty": empty})
+    app = api.create_app()
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/empty": empty})  # type: ignore[method-assign]
+    return app

@@ -74,6 +74,34 @@ def test_a_contract_is_accepted_and_comes_to_run(ada: FlaskClient, host: Simulat
     assert submitted(ada, **running["contract"])["contract"] == running["contract"]
 
 
+def test_a_look_takes_one_trip_to_redis_and_sees_what_is_so_now(
+    ada: FlaskClient, client_of: Clients, parts: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = submitted(ada)
+    path = f"{ENVIRONMENTS}/{found['id']}"
+    bob = client_of("bob")
+    problem(bob.get(path), 404)  # who is known by now, and so is ada
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "_call", lambda *_, **__: pytest.fail("a second trip"))
+        assert ada.get(path).get_json() == found
+        problem(bob.get(path), 404)
+        problem(ada.get(f"{ENVIRONMENTS}/{ids.new_id()}"), 404)
+    assert ada.get(path, headers={"If-None-Match": ada.get(path).headers["ETag"]}).status_code == 304
+    parts.ledger.delete(found["id"])
+    assert ada.get(path).get_json()["state"] == "deleted"
+    parts.accounts.set_disabled("ada", True)
+    problem(ada.get(path), 401)
+
+
+def test_a_look_is_answered_where_redis_refused_the_question_beside_the_token(
+    ada: FlaskClient, parts: Services
+) -> None:
+    found = submitted(ada)
+    path = f"{ENVIRONMENTS}/{found['id']}"
+    parts.ledger.redis.function_flush("SYNC")  # a Redis that was restored from before this version
+    assert ada.get(path).get_json() == found
+
+
 def test_what_waits_has_its_place(ada: FlaskClient) -> None:
     first, second = submitted(ada), submitted(ada)
     assert (first["state"], first["progress"], first["position"], first["started_at"]) == ("queued", 0, 1, None)

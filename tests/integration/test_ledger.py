@@ -240,6 +240,21 @@ def test_reconcile_tells_what_differs(ledger: Ledger) -> None:
     assert ledger.reconcile("h1", host.epoch, {one.id: one.token}).missing == ()
 
 
+def test_reconcile_tells_whether_a_claim_could_give_anything(ledger: Ledger) -> None:
+    host, other = OneHost(ledger), OneHost(ledger, "h2")
+    assert not ledger.reconcile("h1", host.epoch, {}).waiting
+    ledger.submit("e1", "ann", wants())
+    assert ledger.reconcile("h1", host.epoch, {}).waiting
+    job = host.claim()
+    assert not ledger.reconcile("h1", host.epoch, {}).waiting
+    host.run(job)
+    ledger.stop("e1")
+    host.release(job, State.STOPPED)
+    ledger.start("e1")  # its storage is on h1
+    assert ledger.reconcile("h1", host.epoch, {}).waiting
+    assert not ledger.reconcile("h2", other.epoch, {}).waiting
+
+
 def test_progress_only_rises_and_only_while_it_is_made(ledger: Ledger) -> None:
     host = OneHost(ledger)
     ledger.submit("e1", "ann", wants())

@@ -71,6 +71,20 @@ def site(redis_url: str, tmp_path: Path) -> Iterator[Site]:
     site.close()
 
 
+def test_a_sweep_says_whether_there_may_be_something_to_claim_or_to_send(site: Site) -> None:
+    assert not site.reconciler.sweep()
+    site.ledger.submit("e1", "ann", wants())
+    assert site.reconciler.sweep()
+    job = site.ledger.claim(site.member.name, site.member.epoch)
+    assert job is not None
+    assert site.reconciler.sweep()  # its task may have been lost
+    site.host.begin(job)
+    site.advance(job, State.BUILDING, State.STARTING, State.RUNNING)
+    assert not site.reconciler.sweep()
+    site.ledger.stop("e1")
+    assert site.reconciler.sweep()
+
+
 def test_what_is_started_while_the_engine_lists_is_not_taken_for_lost(site: Site) -> None:
     job = site.claim("e1", State.BUILDING, State.STARTING)
 
