@@ -10,11 +10,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import docker
 import pytest
+from docker.errors import NotFound
 from lab import DATA, Heard, Lab
 
 from common.contract import Image
@@ -168,6 +170,8 @@ def test_called_off_while_the_image_is_made(lab: Lab) -> None:
     job = lab.job()
     # a package set that no other test asks for, so that there is something to make
     job = replace(job, contract=replace(job.contract, packages=("hello",)))
+    with suppress(NotFound):  # of an earlier run
+        lab.host.engine._api.remove_image(lab.host.catalogue.recipe_for(job.contract).tag, force=True)
     with pytest.raises(Stop):
         lab.host.start(job, Impatient())
     making = [path.name for path in lab.host.images.directory.iterdir() if path.name.startswith("making-")]
