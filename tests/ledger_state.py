@@ -313,7 +313,7 @@ def indexes_of_hosts_agree(state: Snapshot) -> Iterator[str]:
         inventory = json.loads(host["inventory"])
         most["cpu"][name], most["ram"][name] = inventory["cpu_milli"], inventory["ram_mib"]
         most["storage"][name] = inventory["storage_mib"] if inventory["storage_limit"] else 0
-        for gpu in inventory["gpus"]:
+        for gpu in (gpu for gpu in inventory["gpus"] if gpu["healthy"]):
             index = f"{gpu['memory_mib']}|{gpu['model']}"
             most[index][name] = most[index].get(name, 0) + 1
         if host["open"] == "1":

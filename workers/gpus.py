@@ -190,12 +190,16 @@ def _gpu(device: Any) -> Gpu:
 
 
 def _healthy(device: Any) -> bool:
-    """Whether the card could replace all rows of its memory that went bad; those that cannot say so are healthy."""
-    try:
+    """Whether no row of memory went bad for good and no reset is awaited; those that cannot say so are healthy."""
+    with suppress(pynvml.NVMLError):
         *_, failed = pynvml.nvmlDeviceGetRemappedRows(device)
-    except pynvml.NVMLError:
-        return True
-    return not failed
+        if failed:
+            return False
+    with suppress(pynvml.NVMLError):
+        (asked,) = pynvml.nvmlDeviceGetFieldValues(device, [pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION])
+        known = asked.nvmlReturn == pynvml.NVML_SUCCESS  # drivers before 560 do not know
+        return not known or asked.value.uiVal == pynvml.NVML_GPU_RECOVERY_ACTION_NONE
+    return True
 
 
 def _busy(device: Any) -> int | None:

@@ -40,6 +40,7 @@ class GpuWatcher:
         while True:
             try:
                 self.follow()
+                continue
             except NoDriver as error:
                 log.warning("the driver of the GPUs does not answer: %s", error)
             except Exception:
@@ -48,7 +49,7 @@ class GpuWatcher:
             time.sleep(LOOK_SECONDS)
 
     def follow(self) -> None:
-        """Hear of faults until the driver goes away. Raises NoDriver."""
+        """Hear of faults until a card comes back, of which the driver tells only who asks anew. Raises NoDriver."""
         faults = Faults()
         try:
             while True:
@@ -56,23 +57,30 @@ class GpuWatcher:
                 if fault:
                     log.error("GPU %s: %s", fault.uuid or "(unknown)", fault.why)
                     self.cards.fault(fault)
-                self.look()
+                if self.look():
+                    return
         finally:
             faults.close()
 
-    def look(self) -> None:
-        """Tell the ledger and the environments where anything has changed."""
+    def look(self) -> bool:
+        """Tell the ledger and the environments where anything has changed. Whether a GPU is well that was not."""
         inventory = self.member.host.inventory()
         if inventory.gpus == self._registered:
-            return
+            return False
         try:
             self.member.refresh(inventory)
         except DCloudError as error:
             log.warning("the ledger does not know yet which GPUs are sick: %s", error)
-            return
+            return False
+        came_back = _well(inventory.gpus) - _well(self._registered)
         self._registered = inventory.gpus
         self._show(inventory.gpus)
+        return bool(came_back)
 
     def _show(self, listed: tuple[Gpu, ...]) -> None:
-        self.sampler.sick_gpus = frozenset(gpu.uuid for gpu in listed if not gpu.healthy)
+        self.sampler.sick_gpus = frozenset(gpu.uuid for gpu in listed) - _well(listed)
         self.sampler.look_soon()
+
+
+def _well(listed: tuple[Gpu, ...]) -> frozenset[str]:
+    return frozenset(gpu.uuid for gpu in listed if gpu.healthy)

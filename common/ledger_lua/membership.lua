@@ -31,13 +31,15 @@ local function problem_with(inventory)
   end
 end
 
--- What a host has in all. Storage that it cannot limit it does not have.
+-- What a host has in all. Storage that it cannot limit it does not have, nor sick GPUs.
 local function kind_text(inventory)
   local counts, classes = {}, {}
   for _, gpu in ipairs(inventory.gpus) do
-    local class = int(gpu.memory_mib) .. ':' .. gpu.model:gsub('[=;|]', ' ')
-    if not counts[class] then classes[#classes + 1] = class end
-    counts[class] = (counts[class] or 0) + 1
+    if gpu.healthy ~= false then
+      local class = int(gpu.memory_mib) .. ':' .. gpu.model:gsub('[=;|]', ' ')
+      if not counts[class] then classes[#classes + 1] = class end
+      counts[class] = (counts[class] or 0) + 1
+    end
   end
   table.sort(classes)
   for i, class in ipairs(classes) do classes[i] = class .. '=' .. counts[class] .. ';' end

@@ -21,8 +21,12 @@ from common.ledger import Ledger
 from common.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PRINT = "import dataclasses, json; from workers.gpus import driver; print(json.dumps(dataclasses.asdict(driver())))"
-USES = "from workers.gpus import uses; print(sorted(map(str, uses(['GPU-1', 'MIG-2-0', 'GPU-5', 'x']).values())))"
+PRINT = """
+import dataclasses, json
+from workers import gpus
+found = gpus.uses(["GPU-1", "MIG-2-0", "GPU-5", "x"])
+print(json.dumps([dataclasses.asdict(gpus.driver()), {uuid: dataclasses.asdict(use) for uuid, use in found.items()}]))
+"""
 
 # What a worker does about GPUs, without an engine and without Celery.
 WATCH = """
@@ -62,20 +66,20 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def printed(program: str, **env: str) -> str:
-    """What a program prints in another process: a library is looked for when a process starts."""
-    command = [sys.executable, "-c", program]
-    return subprocess.run(command, env={**os.environ, **env}, check=True, capture_output=True, text=True).stdout
+def seen(library: Path) -> Any:
+    """The driver, and what is used, as another process sees them: a library is looked for when a process starts."""
+    env = {**os.environ, "LD_LIBRARY_PATH": str(library)}
+    return json.loads(subprocess.run([sys.executable, "-c", PRINT], env=env, check=True, capture_output=True).stdout)
 
 
-def driver(**env: str) -> dict[str, Any]:
-    """The driver as another process sees it."""
-    result: dict[str, Any] = json.loads(printed(PRINT, **env))
-    return result
+@pytest.fixture(scope="module")
+def present(library: Path) -> Any:
+    """What there is, and what is used of it."""
+    return seen(library)
 
 
-def test_cards_and_slices_by_uuid(library: Path) -> None:
-    found = driver(LD_LIBRARY_PATH=str(library))
+def test_cards_and_slices_by_uuid(present: Any) -> None:
+    found, _ = present
     assert (found["version"], found["cuda"]) == ("580.65.06", "13.1")
     gpus = {gpu["uuid"]: gpu for gpu in found["gpus"]}
     # the cut card is given out by its slices, and the lost one not at all
@@ -87,25 +91,25 @@ def test_cards_and_slices_by_uuid(library: Path) -> None:
     assert [uuid for uuid, gpu in gpus.items() if not gpu["healthy"]] == ["GPU-7"]
 
 
-def test_islands_are_what_nvlink_joins(library: Path) -> None:
-    islands = {gpu["uuid"]: gpu["island"] for gpu in driver(LD_LIBRARY_PATH=str(library))["gpus"]}
+def test_islands_are_what_nvlink_joins(present: Any) -> None:
+    islands = {gpu["uuid"]: gpu["island"] for gpu in present[0]["gpus"]}
     assert islands["GPU-0"] == islands["GPU-1"] == islands["GPU-3"] > 0
     assert len({islands[uuid] for uuid in ("GPU-0", "GPU-4", "GPU-6", "GPU-7")}) == 4
     assert (islands["MIG-2-0"], islands["MIG-2-1"]) == (0, 0)
 
 
-def test_what_is_used_of_those_that_answer(library: Path) -> None:
-    assert printed(USES, LD_LIBRARY_PATH=str(library)) == (
-        "[\"GpuUse(uuid='GPU-1', busy_percent=91, memory_bytes=1073741824)\", "
-        "\"GpuUse(uuid='MIG-2-0', busy_percent=None, memory_bytes=1073741824)\"]\n"
-    )
+def test_what_is_used_of_those_that_answer(present: Any) -> None:
+    _, uses = present
+    assert uses == {
+        "GPU-1": {"uuid": "GPU-1", "busy_percent": 91, "memory_bytes": 2**30},
+        "MIG-2-0": {"uuid": "MIG-2-0", "busy_percent": None, "memory_bytes": 2**30},
+    }
 
 
 def test_no_driver_is_no_gpu(tmp_path: Path) -> None:
     broken = tmp_path / "libnvidia-ml.so.1"
     broken.write_text("not a library")
-    assert driver(LD_LIBRARY_PATH=str(tmp_path)) == {"version": "", "cuda": "", "gpus": []}
-    assert printed(USES, LD_LIBRARY_PATH=str(tmp_path)) == "[]\n"
+    assert seen(tmp_path) == [{"version": "", "cuda": "", "gpus": []}, {}]
 
 
 class Worker:
@@ -181,11 +185,25 @@ def test_a_gpu_that_falls_off_the_bus_leaves_and_its_environment_is_told(ledger:
     assert (after.state, after.epoch) == ("ready", before.epoch)
 
 
+def test_a_gpu_that_was_put_back_is_given_out_and_heard_of_again(ledger: Ledger, worker: Worker) -> None:
+    worker.process.send_signal(signal.SIGUSR1)
+    assert worker.sick() == ["GPU-4", "GPU-7"]
+    worker.process.send_signal(signal.SIGUSR1)
+    assert worker.sick() == ["GPU-7"]
+    assert "GPU-4" in ledger.hosts()[0].free_gpus
+    assert worker.sick() == ["follows"], "the driver is asked anew"
+    worker.process.send_signal(signal.SIGUSR1)
+    assert worker.sick() == ["GPU-4", "GPU-7"]
+    assert "GPU GPU-4 is not given out: Xid 79." in ledger.hosts()[0].inventory.notes
+
+
 def test_harmless_xids_are_no_fault_and_memory_errors_are(ledger: Ledger, worker: Worker) -> None:
     worker.process.send_signal(signal.SIGUSR2)
     assert worker.sick() == ["GPU-3", "GPU-7"], "not the second card, which a program made stumble"
     (note,) = [note for note in ledger.hosts()[0].inventory.notes if "GPU-3" in note]
     assert "memory error" in note
+    worker.process.send_signal(signal.SIGUSR2)
+    assert worker.sick() == ["GPU-7"], "it was reset"
 
 
 def test_a_lost_gpu_that_an_environment_has_is_remembered_by_the_next_process(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from ledger_parts import A100, OneHost, inventory, lose, wants
 
-from common.errors import HostTaken, IllegalTransition, NotFound
+from common.errors import HostTaken, IllegalTransition, NeverFits, NotFound
 from common.inventory import Gpu
 from common.ledger import Ledger
 from common.states import Reason, State
@@ -84,6 +84,16 @@ def test_a_sick_gpu_is_not_given_and_comes_back_when_it_is_well(ledger: Ledger) 
     assert host.claim() is None
     ledger.register("h1", "instance-h1", 40, inventory(A100[:1]))
     assert host.claim().gpus == ("GPU-0",)
+
+
+def test_a_sick_gpu_is_none_that_the_host_could_ever_give(ledger: Ledger) -> None:
+    OneHost(ledger, gpus=A100[:2])
+    ledger.register("h1", "instance-h1", 40, inventory((A100[0], replace(A100[1], healthy=False))))
+    ledger.submit("e1", "ann", wants(gpu="1"))
+    with pytest.raises(NeverFits):
+        ledger.submit("e2", "ann", wants(gpu="2"))
+    ledger.register("h1", "instance-h1", 40, inventory(A100[:2]))
+    ledger.submit("e3", "ann", wants(gpu="2"))
 
 
 def test_an_environment_keeps_a_gpu_that_falls_sick_and_nobody_gets_it_after(ledger: Ledger) -> None:
