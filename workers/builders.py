@@ -18,6 +18,7 @@ from typing import Any
 import uv
 
 from common.settings import Settings
+from workers import uv_config
 from workers.downloads import received_bytes
 from workers.engine import BUILDER, HOST, PREFIX, Engine, EngineError, EngineMissing
 from workers.execution import Exec
@@ -35,7 +36,6 @@ LIFE_SECONDS = 4 * 3600  # one that was forgotten ends by itself
 
 UV_ENV = {
     "HOME": "/tmp",  # noqa: S108
-    "UV_NO_CONFIG": "1",
     "UV_NO_PROGRESS": "1",
     "UV_PYTHON_DOWNLOADS": "never",
     "UV_LINK_MODE": "hardlink",
@@ -111,6 +111,7 @@ class Builders:
         self.network = network
         self.sources = sources
         self.store = settings.data_dir / "store"
+        self.uv_config = settings.data_dir / "uv.toml"
         self._mutex = threading.Lock()
         self._idle: list[tuple[str, str, float]] = []  # base image, container, since when
 
@@ -126,6 +127,7 @@ class Builders:
             if not path.exists():
                 path.mkdir()
                 os.chown(path, USER, USER)
+        uv_config.write(self.uv_config, self.sources)
 
     @contextmanager
     def builder(self, base: BaseImage) -> Iterator[Builder]:
@@ -210,10 +212,12 @@ class Builders:
 
     def _config(self, base: BaseImage) -> dict[str, Any]:
         binds = [f"{self.store.absolute()}:{STORE}", f"{uv.find_uv_bin()}:/usr/local/bin/uv:ro"]
+        binds.append(f"{self.uv_config.absolute()}:{uv_config.FILE}:ro")
         binds += [f"{source}:{target}:ro" for source, target in self.sources.mounts]
         env = {
             **UV_ENV,
-            **self.sources.builder_env,
+            **{name: value for name, value in self.sources.builder_env.items() if name not in uv_config.INSTEAD_OF},
+            "UV_CONFIG_FILE": uv_config.FILE,
             "UV_CACHE_DIR": f"{STORE}/cache/{self.cache(base).name}",
             "PATH": "/usr/local/bin:/usr/bin:/bin",
         }

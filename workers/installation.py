@@ -6,7 +6,9 @@ wheels is nothing but hard links.
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -38,6 +40,8 @@ exec uv pip install "$@" --python "$tree/bin/python" -r "$lock"
 
 SYNC_TIMEOUT_SECONDS = 600
 FETCHED, COMPILED = 0.6, 0.95  # shares of the whole at which wheels that are not here yet are fetched and compiled
+
+_HASH_MISMATCH = re.compile(r"Hash mismatch for `([a-z0-9-]+)==")
 
 Log = Callable[[str], None]
 Progress = Callable[[float, str], None]
@@ -99,8 +103,19 @@ class Installation:
             self.log(text)
             download.read(text)
 
-        if self._install("--no-offline", line, tick) != 0:
+        failed = self._install("--no-offline", line, tick) != 0
+        if failed and self._forget(_HASH_MISMATCH.findall("\n".join(said))):
+            said.clear()
+            failed = self._install("--no-offline", line, tick) != 0
+        if failed:
             raise _failed("\n".join(said))
+
+    def _forget(self, libraries: list[str]) -> bool:
+        """Let uv look at these wheels anew, which somebody may have replaced under their own names."""
+        kept = [path for name in set(libraries) for path in self.cache.glob(f"wheels-v*/**/{glob.escape(name)}")]
+        for path in kept:
+            shutil.rmtree(path, ignore_errors=True)  # what it points to, and is linked elsewhere, stays
+        return bool(kept)
 
     def _link(self) -> None:
         """Link all again, with what was compiled."""

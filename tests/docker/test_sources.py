@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -19,6 +22,28 @@ from common.settings import Settings
 from workers.provision import Host
 
 
+def page(wheel: Path) -> None:
+    """The index's page of the library that has only this wheel."""
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    link = f'<a href="{wheel.name}#sha256={digest}">{wheel.name}</a>'
+    (wheel.parent / "index.html").write_text(link)
+
+
+@pytest.fixture
+def on_loopback(
+    index: tuple[str, list[str]], host: Host, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Lab]:
+    """A host that takes everything from that index, and resolves each time anew."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    ours = replace(settings, index_url=index[0], data_dir=tmp_path / "data", host_name="loopback", lock_ttl_seconds=0)
+    lab = Lab(Host(ours))
+    yield lab
+    lab.clear()
+    lab.host.builders.close()
+    lab.host.close()
+
+
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     """A package index on this machine's loopback, with pip and six, and the paths that it was asked for."""
@@ -28,7 +53,7 @@ def index(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(directory / name), name]
         subprocess.run(command, check=True)
         (wheel,) = (directory / name).iterdir()
-        (directory / name / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+        page(wheel)
     asked: list[str] = []
 
     class Handler(SimpleHTTPRequestHandler):
@@ -43,21 +68,41 @@ def index(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-def test_an_index_on_the_loopback_of_the_host(
-    index: tuple[str, list[str]], host: Host, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_index_on_the_loopback_of_the_host(index: tuple[str, list[str]], on_loopback: Lab) -> None:
+    lab, asked = on_loopback, index[1]
+    job, heard = lab.job("six"), Heard()
+    lab.host.start(job, heard)
+    assert lab.python(job, "import six; print(six.__name__)") == "six"
+    assert any(path.startswith("/simple/six/") and path.endswith(".whl") for path in asked)
+    # the environment itself does not get at the host's loopback
+    assert lab.inspect(job)["HostConfig"]["NetworkMode"] == lab.host.network.name
+
+
+def test_an_index_that_says_nothing_of_caching_is_not_asked_again_at_once(
+    index: tuple[str, list[str]], on_loopback: Lab
 ) -> None:
-    address, asked = index
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    lab = Lab(Host(replace(settings, index_url=address, data_dir=tmp_path / "data", host_name="loopback")))
-    try:
-        job, heard = lab.job("six"), Heard()
-        lab.host.start(job, heard)
-        assert lab.python(job, "import six; print(six.__name__)") == "six"
-        assert any(path.startswith("/simple/six/") and path.endswith(".whl") for path in asked)
-        # the environment itself does not get at the host's loopback
-        assert lab.inspect(job)["HostConfig"]["NetworkMode"] == lab.host.network.name
-    finally:
-        lab.clear()
-        lab.host.builders.close()
-        lab.host.close()
+    lab, asked = on_loopback, index[1]
+    lab.host.start(lab.job("six"), Heard())
+    assert asked
+    asked.clear()
+    job = lab.job("six>=1")
+    lab.host.start(job, Heard())
+    assert lab.python(job, "import six; print(six.__name__)") == "six"
+    assert asked == []
+
+
+def test_a_wheel_that_was_replaced_under_its_own_name(
+    index: tuple[str, list[str]], on_loopback: Lab, tmp_path: Path
+) -> None:
+    lab = on_loopback
+    lab.host.start(lab.job("six"), Heard())
+    (wheel,) = (tmp_path / "simple" / "six").glob("*.whl")
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("six_more.py", "new = True\n")
+    page(wheel)
+    (cache,) = (tmp_path / "data" / "store" / "cache").iterdir()
+    for pages in cache.glob("simple-v*"):  # as after ten minutes
+        shutil.rmtree(pages)
+    job = lab.job("six>=1")
+    lab.host.start(job, Heard())
+    assert lab.python(job, "import six_more; print(six_more.new)") == "True"
