@@ -54,7 +54,7 @@ class Containers:
         self.settings = settings
         self.engine = engine
         self._kernel = Kernel()
-        self._known: dict[str, Found] = {}  # that lived at the last look, by id
+        self._known: dict[str, Found] = {}  # that lived when last looked at, by id
 
     def take_over(self, job: Job) -> str:
         """The container that an earlier attempt with this token left, "" where there is none.
@@ -152,7 +152,10 @@ class Containers:
             row = self.engine.inspect(container_id)
         except EngineMissing:
             return None
-        return _found(row)
+        found = _found(row)
+        if found and found.pid:
+            self._known[container_id] = found
+        return found
 
     def exec(self, env_id: str, command: Sequence[str], tty: bool) -> Exec:
         """Run a command in the environment, as its user. Raises NotFound."""
