@@ -1,7 +1,7 @@
 # What a person types. `make run` and `make test` each do their own set-up on a fresh machine.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help run stop test check bench faults lock
+.PHONY: help run join stop test check bench faults lock
 
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -13,6 +13,9 @@ help:  ## these commands
 
 run:  ## from a bare machine to a running environment
 	@$(WITH) requirements.txt deploy.up
+
+join:  ## this machine as one more host of an installation: DCLOUD_REDIS_URL=redis://… make join
+	@$(WITH) requirements.txt deploy.join
 
 stop:  ## end all of it; what environments stored is kept in var/
 	@if [ -x .venv/bin/python ]; then .venv/bin/python -m deploy.down; else echo "Nothing was started here."; fi

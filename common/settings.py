@@ -25,6 +25,7 @@ class Settings:
     """All settings with their defaults. Build one with `Settings.from_env`."""
 
     redis_url: str  # redis[s]://[user:password@]host:port/db, or unix://path; the ledger and Celery's broker
+    redis_bind: str = ""  # addresses, between spaces, at which other machines reach the Redis that `make run` starts
     key_prefix: str = "dcloud"  # every key in Redis begins with it
     var_dir: Path = Path("var")  # logs, pids and local credentials
     data_dir: Path = Path("var/data")  # layers, caches and volumes of this host; one local filesystem

@@ -30,7 +30,7 @@ OUR_PORTS = range(6379, 6479)
 
 OLDEST = (7, 0)  # Redis Functions came with 7.0
 CONFIG = """\
-bind 127.0.0.1
+bind {addresses}
 port {port}
 protected-mode yes
 requirepass {password}
@@ -72,13 +72,21 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3]) or (0,)
 
 
-def command(program: Path, directory: Path, port: int, password: str) -> list[str]:
-    """Write the configuration into `directory` and return the command that serves it in the foreground."""
+def command(program: Path, directory: Path, port: int, password: str, bind: str = "") -> list[str]:
+    """Write the configuration into `directory` and return the command that serves it in the foreground.
+
+    `bind` has addresses to listen on beside the loopback, between spaces.
+    """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     config = directory / "redis.conf"
     config.touch(mode=0o600)
-    config.write_text(CONFIG.format(port=port, password=password, directory=directory.resolve()))
+    at = _addresses(bind)
+    config.write_text(CONFIG.format(addresses=at, port=port, password=password, directory=directory.resolve()))
     return [str(program), str(config.resolve())]
+
+
+def _addresses(bind: str) -> str:
+    return " ".join(dict.fromkeys(("127.0.0.1", *bind.split())))
 
 
 def url(port: int, password: str) -> str:
@@ -113,20 +121,27 @@ def wait_until_it_answers(address: str, timeout_seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
-def ensure(processes: Processes, var: Path, known: str) -> tuple[str, str]:
+def is_ours(var: Path) -> bool:
+    """Whether a server of our own has its data under `var`."""
+    return (var / "redis" / "redis.conf").exists()
+
+
+def ensure(processes: Processes, var: Path, known: str, bind: str = "") -> tuple[str, str]:
     """Let the server run whose data lie under `var`; its address, and one line for a person.
 
     `known` is the address at which it was before, "" at the first start: port and password stay what they were.
+    `bind` has addresses on which other machines reach it.
     """
-    before = urlsplit(known)
+    before, directory = urlsplit(known), var / "redis"
     if known and processes.find(NAME):
-        wait_until_it_answers(known)
-        return known, f"127.0.0.1:{before.port}, runs already"
-    directory = var / "redis"
+        if f"bind {_addresses(bind)}" in (directory / "redis.conf").read_text().splitlines():
+            wait_until_it_answers(known)
+            return known, f"127.0.0.1:{before.port}, runs already"
+        processes.stop(NAME)
     program = _same_as_before(directory)
     port = free_port(*([before.port] if before.port else []), *OUR_PORTS)
     password = before.password or secrets.token_urlsafe(24)
-    process = processes.start(NAME, command(program, directory, port, password), os.environ, var)
+    process = processes.start(NAME, command(program, directory, port, password, bind), os.environ, var)
     address = url(port, password)
     try:
         wait_until_it_answers(address)

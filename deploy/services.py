@@ -1,4 +1,7 @@
-"""API, worker, Flower and webhooks, as the Procfile names them: started, found running, ended."""
+"""API, worker, Flower and webhooks, as the Procfile names them: started, found running, ended.
+
+A machine that only joins an installation as one more host runs the worker alone.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import http.client
 import shlex
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from common.ledger import Ledger
@@ -19,7 +22,8 @@ from deploy.steps import SetupError
 from deploy.venv import ROOT
 
 PROCFILE = ROOT / "Procfile"
-AS_ROOT = {"worker"}  # it mounts the environments' storage
+WORKER = "worker"
+AS_ROOT = {WORKER}  # it mounts the environments' storage
 READY_SECONDS = 90
 STOP_SECONDS = 30
 
@@ -31,35 +35,47 @@ def procfile() -> dict[str, list[str]]:
 
 
 def ensure(installation: Installation) -> str:
-    """Let all three run with the saved settings and the present code; returns when the API says that it is ready."""
+    """Let all of them run with the saved settings and the present code; returns when the API says that it is ready."""
+    settings = installation.settings()
+    addresses = {"DCLOUD_API_BIND": settings.api_bind, "DCLOUD_FLOWER_BIND": settings.flower_bind}
+    return f"API, worker, Flower and webhooks {_ensure(installation, list(procfile()), addresses)}"
+
+
+def ensure_worker(installation: Installation) -> str:
+    """Let the worker alone run with the saved settings and the present code; returns when it has joined."""
+    return f"worker {_ensure(installation, [WORKER], {})}"
+
+
+def _ensure(installation: Installation, names: Sequence[str], addresses: Mapping[str, str]) -> str:
+    """Let `names` run, and no other; what was done. `addresses` must be free for those that are started."""
     processes, settings = installation.processes, installation.settings()
     wanted, stamp = _fingerprint(installation.saved()), processes.records / "services.sha256"
     running = [name for name in procfile() if processes.find(name)]
-    if running == list(procfile()) and stamp.exists() and stamp.read_text() == wanted:
-        _wait_until_ready(processes, settings)
-        return "API, worker, Flower and webhooks run already"
+    if running == names and stamp.exists() and stamp.read_text() == wanted:
+        _wait_until_ready(processes, settings, names)
+        return "run already" if len(names) > 1 else "runs already"
     stop(processes)
-    for variable, address in (("DCLOUD_API_BIND", settings.api_bind), ("DCLOUD_FLOWER_BIND", settings.flower_bind)):
+    for variable, address in addresses.items():
         refuse_taken(variable, address)
     began = time.monotonic()
     try:
-        for name, command in procfile().items():
-            _start(installation, processes, name, command)
-        _wait_until_ready(processes, settings, began)
+        for name in names:
+            _start(installation, processes, name, procfile()[name])
+        _wait_until_ready(processes, settings, names, began)
     except BaseException:
-        stop(processes)  # two of three are no DCloud
+        stop(processes)  # some of them are no DCloud
         raise
     stamp.write_text(wanted)
-    return f"API, worker, Flower and webhooks {_why_started(running)}"
+    return _why_started(names, running)
 
 
 def stop(processes: Processes) -> list[str]:
-    """End all three, the last started first; the names of those that ran."""
+    """End all of them, the last started first; the names of those that ran."""
     return [name for name in reversed(procfile()) if processes.stop(name, STOP_SECONDS)]
 
 
-def _why_started(running: list[str]) -> str:
-    ended = [name for name in procfile() if name not in running]
+def _why_started(names: Sequence[str], running: list[str]) -> str:
+    ended = [name for name in names if name not in running]
     if not running:
         return "started"
     return f"started again: {', '.join(ended)} had ended" if ended else "started again with what changed"
@@ -106,17 +122,19 @@ def refuse_taken(variable: str, address: str) -> None:
             ) from error
 
 
-def _wait_until_ready(processes: Processes, settings: Settings, worker_began: float | None = None) -> None:
-    """Return when the API is ready and, where it was just started, this host's own worker has joined."""
+def _wait_until_ready(
+    processes: Processes, settings: Settings, names: Sequence[str], worker_began: float | None = None
+) -> None:
+    """Return when the API, if it is one of them, is ready and, where it was just started, the worker has joined."""
     deadline = time.monotonic() + READY_SECONDS
-    while not (_ready(settings.url) and (worker_began is None or _joined(settings, worker_began))):
-        for name in procfile():
+    alone = list(names) == [WORKER]
+    while not ((alone or _ready(settings.url)) and (worker_began is None or _joined(settings, worker_began))):
+        for name in names:
             if processes.find(name) is None:
                 raise SetupError(f"The {name} ended right after its start.", processes.logs / f"{name}.log")
         if time.monotonic() > deadline:
-            raise SetupError(
-                f"{settings.url}/readyz did not say ready within {READY_SECONDS} s.", processes.logs / "worker.log"
-            )
+            late = "The worker did not join" if alone else f"{settings.url}/readyz did not say ready"
+            raise SetupError(f"{late} within {READY_SECONDS} s.", processes.logs / "worker.log")
         time.sleep(0.1)
 
 

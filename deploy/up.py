@@ -46,30 +46,37 @@ def main() -> int:
 
 def bring_up(installation: Installation) -> None:
     """Let the engine, Redis and the services run. What runs already is left as it is."""
+    prepare_host(installation)
+    with step("Redis") as under_way:
+        address, under_way.found = _redis(installation)
+        installation.save(variables(installation, address))
+    with step("DCloud") as under_way:
+        _admin(installation)
+        under_way.found = services.ensure(installation)
+
+
+def prepare_host(installation: Installation) -> None:
+    """Let the host have the packages and the engine that a worker needs."""
     with step("Host packages") as under_way:
         missing = host.packages_for(NEEDED)
         host.install(missing, installation.setup_log)
         under_way.found = f"installed {', '.join(missing)}" if missing else "all there already"
     with step("Docker engine") as under_way:
         under_way.found = engine.ensure(installation.processes, installation.setup_log)
-    with step("Redis") as under_way:
-        address, under_way.found = _redis(installation)
-        installation.save(_variables(installation, address))
-    with step("DCloud") as under_way:
-        _admin(installation)
-        under_way.found = services.ensure(installation)
 
 
 def _redis(installation: Installation) -> tuple[str, str]:
-    given = os.environ.get("DCLOUD_REDIS_URL", "")
+    given, known = os.environ.get("DCLOUD_REDIS_URL", ""), installation.saved().get("DCLOUD_REDIS_URL", "")
+    if not given and known and not redis_server.is_ours(installation.var):
+        given = known
     if given:
         redis_server.wait_until_it_answers(given, timeout_seconds=5)
         return given, "the one that DCLOUD_REDIS_URL names"
-    known = installation.saved().get("DCLOUD_REDIS_URL", "")
-    return redis_server.ensure(installation.processes, installation.var, known)
+    bind = os.environ.get("DCLOUD_REDIS_BIND", "")
+    return redis_server.ensure(installation.processes, installation.var, known, bind)
 
 
-def _variables(installation: Installation, redis_url: str) -> dict[str, str]:
+def variables(installation: Installation, redis_url: str) -> dict[str, str]:
     """What the processes run with: the caller's settings, and what was decided here."""
     given = {name: value for name, value in os.environ.items() if name.startswith("DCLOUD_") and value}
     data = given.get("DCLOUD_DATA_DIR") or str(installation.var / "data")

@@ -11,7 +11,9 @@ import ipaddress
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from common.errors import DCloudError, SettingsError
 from common.settings import Settings
@@ -25,6 +27,7 @@ CLOSED = (
     "127.0.0.0/8", "0.0.0.0/8", "192.0.0.0/24", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
 )  # fmt: skip
 RESOLVER_FILES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
+REDIS_PORT = 6379
 TIMEOUT_SECONDS = 30
 GOOD_SECONDS = 30.0  # a firewall that is loaded anew loses our rules; they are looked at again after so long
 
@@ -79,10 +82,10 @@ class Network:
 
     def _apply(self) -> None:
         """Both chains as they should be, in one step each, and one jump to each."""
-        allowed = self.allowed()
+        allowed, ledger = self.allowed(), self._ledger()
         for parent, chain, rules in (
-            ("DOCKER-USER", self._chain("OUT"), outward(allowed)),
-            ("INPUT", self._chain("IN"), inward(allowed)),
+            ("DOCKER-USER", self._chain("OUT"), outward(allowed, ledger)),
+            ("INPUT", self._chain("IN"), inward(allowed, ledger)),
         ):
             lines = ["*filter", f":{chain} - [0:0]", *(f"-A {chain} {' '.join(rule)}" for rule in rules), "COMMIT", ""]
             _restore("\n".join(lines))
@@ -99,6 +102,12 @@ class Network:
         rules += allowances(self.settings.network_allow)
         return list(dict.fromkeys(rules))
 
+    def _ledger(self) -> list[Rule]:
+        """Redis, which stays closed wherever it is and whatever is opened: matches of a destination."""
+        parts = urlsplit(self.settings.redis_url)
+        addresses, port = _addresses(parts.hostname) if parts.hostname else [], str(parts.port or REDIS_PORT)
+        return [("-d", address, "-p", "tcp", "--dport", port) for address in addresses]
+
     def _chain(self, direction: str) -> str:
         return f"{self.bridge.upper()}-{direction}"
 
@@ -106,18 +115,19 @@ class Network:
         return ("-i", self.bridge, "-m", "comment", "--comment", "environments of dcloud", "-j", chain)
 
 
-def outward(allowed: list[Rule]) -> list[Rule]:
+def outward(allowed: Sequence[Rule], shut: Sequence[Rule] = ()) -> list[Rule]:
     """From an environment through the host to anywhere."""
     answers: Rule = ("-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "RETURN")
     opened = [(*rule, "-j", "RETURN") for rule in allowed]
     closed = [("-d", network, "-j", "DROP") for network in CLOSED]
-    return [answers, *opened, *closed]
+    return [answers, *((*rule, "-j", "DROP") for rule in shut), *opened, *closed]
 
 
-def inward(allowed: list[Rule]) -> list[Rule]:
+def inward(allowed: Sequence[Rule], shut: Sequence[Rule] = ()) -> list[Rule]:
     """From an environment to the host itself."""
     answers: Rule = ("-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "RETURN")
-    return [answers, *((*rule, "-j", "RETURN") for rule in allowed), ("-j", "DROP")]
+    refused = [(*rule, "-j", "DROP") for rule in shut]
+    return [answers, *refused, *((*rule, "-j", "RETURN") for rule in allowed), ("-j", "DROP")]
 
 
 def allowances(text: str) -> list[Rule]:

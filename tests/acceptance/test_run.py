@@ -192,6 +192,42 @@ def test_a_worker_that_was_killed_is_replaced(own: Own) -> None:
     assert (after["state"], after["started_at"]) == ("running", before["started_at"])
 
 
+def test_another_machine_joins(own: Own, tmp_path: Path) -> None:
+    here = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()[0]
+    (before,) = own.environments()
+    opened = own.make("run", DCLOUD_REDIS_BIND=here)
+    assert opened.returncode == 0, opened.stdout + opened.stderr
+    assert own.environments() == [before]
+    address = re.search(r"DCLOUD_REDIS_URL=(.*)", (own.var / "dcloud.env").read_text())
+    assert address
+    there = address[1].replace("127.0.0.1", here)
+    other = Own(tmp_path, own.prefix, own.api, own.flower)
+    name = f"{own.prefix}-2"
+    try:
+        for said in ("worker started", "worker runs already"):
+            joined = other.make("join", DCLOUD_REDIS_URL=there, DCLOUD_HOST_NAME=name)
+            assert joined.returncode == 0, joined.stdout + joined.stderr
+            assert said in joined.stdout
+        assert {host["name"]: host["state"] for host in json.loads(own.dcloud("hosts", "--json").stdout)} == {
+            own.prefix: "ready",
+            name: "ready",
+        }
+        assert [process for process in ("redis", "api", "flower") if Processes(tmp_path).find(process)] == []
+    finally:
+        stopped = other.make("stop")
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    assert Processes(tmp_path).find("worker") is None
+
+
+def test_joining_says_what_it_lacks(own: Own, tmp_path: Path) -> None:
+    lost = Own(tmp_path, own.prefix, own.api, own.flower)
+    for settings in ({}, {"DCLOUD_REDIS_URL": "redis://127.0.0.1:1/0"}):
+        refused = lost.make("join", **settings)
+        assert refused.returncode != 0
+        assert "Set DCLOUD_REDIS_URL to the value that it has in var/dcloud.env" in refused.stderr
+    assert "is a host already" in own.make("join").stderr
+
+
 def test_a_port_that_is_taken_is_one_sentence(own: Own, tmp_path: Path) -> None:
     other = Own(tmp_path, f"{own.prefix}-other", own.api, own.flower)
     try:

@@ -36,6 +36,13 @@ def test_the_internet_is_open(address: str) -> None:
     assert verdict(outward([]), address, 443) == "RETURN"
 
 
+def test_redis_is_closed_even_at_a_public_address_that_is_open() -> None:
+    redis = [("-d", "8.8.8.8", "-p", "tcp", "--dport", "6379")]
+    for rules in (outward(allowances("8.8.8.8"), redis), inward(allowances("8.8.8.8"), redis)):
+        assert verdict(rules, "8.8.8.8", 6379) == "DROP"
+        assert verdict(rules, "8.8.8.8", 443) == "RETURN"
+
+
 def test_the_host_is_closed_altogether() -> None:
     for address in ("10.0.0.1", "8.8.8.8"):
         assert verdict(inward([]), address, 6379) == "DROP"
