@@ -7,6 +7,7 @@ clients who each send half of one, or watch and never read, would keep everybody
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -31,6 +32,14 @@ class InTime:
             environ["wsgi.input"] = Arriving(environ["wsgi.input"], int(environ.get("CONTENT_LENGTH") or 0))
             environ["gunicorn.socket"].settimeout(self._send_seconds)
         return self._app(environ, start_response)
+
+
+def one_line(record: logging.LogRecord) -> bool:
+    """Filter of gunicorn's log: who does not read is no defect, and costs a line rather than a traceback."""
+    if record.exc_info and isinstance(record.exc_info[1], TimeoutError):
+        record.exc_info, record.levelno, record.levelname = None, logging.INFO, "INFO"
+        record.msg, record.args = "A client did not read its answer in time and was hung up on.", ()
+    return True
 
 
 class Arriving:

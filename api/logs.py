@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from flask import Blueprint, Response, request
 
 from api import bodies, remote, streams
-from api.auth import owned
+from api.auth import owned, principal
 from api.openapi.described import AFTER, described, flag, parameter
 from api.problems import Refused
 from api.services import Services, services
@@ -78,6 +78,7 @@ def _is_making(parts: Services, env_id: str) -> bool:
 
 def _container(found: Environment) -> Response:
     tail = bodies.number("tail", TAIL_LINES, 1, 100_000)
+    services().openings.check(principal().user)  # before the host begins to send
     end = remote.ask(found, "logs", tail=tail, follow=bodies.flag("follow"))
     return streams.live(_output(end), _PLAIN)
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import cast
 
 from flask import current_app
-from redis import BlockingConnectionPool, Redis
+from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from api.apart import apart
 from api.feed import Feed
+from api.openings import Openings
+from api.pool import OrderlyPool
 from api.provider import Provider
 from common.accounts import Accounts
 from common.attempts import Attempts
@@ -47,6 +49,7 @@ class Services:
     devices: Pending  # of commands that wait for it
     audit: AuditLog
     rates: Rates
+    openings: Openings
     build_log: BuildLog
     stats: Stats
     templates: Templates
@@ -75,6 +78,7 @@ def make(settings: Settings) -> Services:
         sign_ins=Pending(text, ledger.keys, "sign-in"),
         devices=Pending(text, ledger.keys, "device"),
         rates=Rates(text, ledger.keys, settings.rate_limit),
+        openings=Openings(settings.stream_limit),
         audit=AuditLog(text, ledger.keys, settings.var_dir / "log"),
         build_log=BuildLog(text, ledger.keys),
         stats=Stats(text, ledger.keys),
@@ -91,10 +95,9 @@ def services() -> Services:
 
 
 def _client(url: str, *, decode: bool) -> Redis:
-    pool = BlockingConnectionPool.from_url(
+    pool = OrderlyPool.from_url(
         url,
         max_connections=CONNECTIONS,
-        timeout=SOCKET_SECONDS,
         decode_responses=decode,
         socket_timeout=SOCKET_SECONDS,
         socket_connect_timeout=1.0,

@@ -13,6 +13,7 @@ from flask import Response, request
 
 from api import auth
 from api.problems import Refused
+from api.services import services
 
 LIFE_SECONDS = 600.0  # then the stream ends and the client comes back with its last id
 PING_SECONDS = 15.0
@@ -48,12 +49,16 @@ def response(parts: Iterable[str]) -> Response:
 
 
 def live(parts: Iterable[str] | Iterator[bytes], content_type: str) -> Response:
-    """An answer without a length, sent as it comes."""
-    return Response(
+    """An answer without a length, sent as it comes. Raises TooMany where the caller has enough of them open."""
+    openings, user = services().openings, auth.principal().user
+    openings.begin(user)
+    answer = Response(
         _while_allowed(parts, auth.lasting()),
         content_type=content_type,
         headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"},
     )
+    answer.call_on_close(lambda: openings.end(user))
+    return answer
 
 
 def _while_allowed(parts: Any, lasts: Callable[[], bool]) -> Iterator[Any]:

@@ -36,9 +36,10 @@ def on_starting(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Each process of the API sees to what time ends."""
-    from api import sweeper  # noqa: PLC0415  (nothing of ours may be imported before gevent has patched this process)
+    """Each process of the API sees to what time ends, and to its log."""
+    from api import arrival, sweeper  # noqa: PLC0415  (none of it may be imported before gevent has patched this process)
 
+    logging.getLogger("gunicorn.error").addFilter(arrival.one_line)
     sweeper.start(worker.wsgi.extensions["dcloud"])
 
 

@@ -103,15 +103,15 @@ class Server:
 
 
 @contextmanager
-def serving(redis_url: str, port: int, log: Path) -> Iterator[Server]:
-    """A served API on this port until the end of the block."""
+def serving(redis_url: str, port: int, log: Path, *options: str) -> Iterator[Server]:
+    """A served API on this port until the end of the block; `options` are gunicorn's."""
     env = {**os.environ, "DCLOUD_REDIS_URL": redis_url, "DCLOUD_API_BIND": f"127.0.0.1:{port}"}
     env.setdefault("DCLOUD_RATE_LIMIT", "0")  # tests ask as fast as they can
     env.setdefault("DCLOUD_VAR_DIR", str(log.parent / "var"))
     env.setdefault("DCLOUD_SWEEP_SECONDS", "86400")  # it outlives tests that count the keys of its Redis
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [Path(sys.executable).with_name("gunicorn"), "-c", "deploy/gunicorn_conf.py", "api:create_app()"],
+            [Path(sys.executable).with_name("gunicorn"), "-c", "deploy/gunicorn_conf.py", *options, "api:create_app()"],
             cwd=ROOT, env=env, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     url = f"http://127.0.0.1:{port}"

@@ -44,7 +44,7 @@ class Served:
         self.env = {
             **os.environ,
             "DCLOUD_REDIS_URL": self.redis_url, "DCLOUD_API_BIND": f"127.0.0.1:{self.port}",
-            "DCLOUD_VAR_DIR": str(directory), "DCLOUD_RATE_LIMIT": "0",
+            "DCLOUD_VAR_DIR": str(directory), "DCLOUD_RATE_LIMIT": "0", "DCLOUD_STREAM_LIMIT": "0",
         }  # fmt: skip
         gunicorn = str(Path(sys.executable).with_name("gunicorn"))
         self.command = [gunicorn, "-c", "deploy/gunicorn_conf.py", "--workers", "1", "bench.served:create()"]
@@ -128,7 +128,7 @@ def _watchers(report: Report, served: Served, gunicorn: int, quick: bool) -> Non
         watchers.delays.clear()
         answers = _let_events_pass(served, length)
         time.sleep(1)
-        delays, lost = sorted(watchers.delays), watchers.lost
+        delays, lost = sorted(watchers.delays), watchers.lost + watchers.refused
     expected = EVENTS_A_SECOND * length * count // WATCHED
     where = f"{count} watchers of one process, {EVENTS_A_SECOND} events/s"
     report.add("watchers: memory each", (after - before) / count / 1024, "KiB", where)

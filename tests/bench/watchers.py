@@ -12,25 +12,24 @@ from urllib.parse import urlsplit
 from bench.http_load import READ_BYTES, request
 from bench.processes import until
 
-A_RUSH = 50  # streams that are opened at once; more would be told that the server is busy
-
 
 class Watchers:
     """So many open streams of events, read in a thread of their own until the end of the block."""
 
     def __init__(self, url: str, token: str, env_ids: Sequence[str], count: int, told: int):
-        """`told` is how many events each environment has already; all of them have come to all when this returns."""
+        """All are opened at once. `told` is how many events each environment has already; when this returns all of them
+        have come to all, or somebody was refused."""
         self.delays: list[float] = []  # seconds from when an event was written to when a client had it
         self.lost = 0  # streams that ended
+        self.refused = 0  # that were none
         self._poll = selectors.DefaultSelector()
         self._over = threading.Event()
         self._sockets: list[socket.socket] = []
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-        for number in range(1, count + 1):
+        for number in range(count):
             self._sockets.append(self._open(url, token, env_ids[number % len(env_ids)]))
-            if number % A_RUSH == 0 or number == count:
-                until(lambda: len(self.delays) >= told * number, "all have what happened before")  # noqa: B023
+        until(lambda: self.refused or len(self.delays) >= told * count, "all have what happened before")
 
     def __enter__(self) -> Watchers:
         return self
@@ -59,6 +58,7 @@ class Watchers:
                 if not received:
                     self.lost += 1
                     self._poll.unregister(stream)
+                self.refused += received.startswith(b"HTTP/1.1 ") and not received.startswith(b"HTTP/1.1 200 ")
                 for line in received.split(b"\n"):
                     if line.startswith(b"id: "):
                         self.delays.append(now - int(line[4:].split(b"-")[0]) / 1000)

@@ -194,6 +194,27 @@ def test_who_asks_too_often_is_told_when_to_come_back(limited: Flask, token_of: 
     assert codes == [401] * 20 + [429]  # nobody is limited too, by address
 
 
+def test_who_has_many_streams_open_is_told_to_close_one(settings: Settings, token_of: Callable[..., str]) -> None:
+    client = api.create_app(replace(settings, stream_limit=2)).test_client()
+    ada, eve = ({"Authorization": f"Bearer {token_of(user)}"} for user in ("ada", "eve"))
+    made = [client.post(ENVIRONMENTS, json={}, headers=headers).headers["Location"] for headers in (ada, eve)]
+    ours, theirs = f"{made[0]}/events", f"{made[1]}/events"
+    sse = {"Accept": "text/event-stream"}
+    opened = [client.get(ours, headers=ada | sse) for _ in range(2)]
+    assert [answer.status_code for answer in opened] == [200, 200]
+    refused = client.get(ours, headers=ada | sse)
+    assert problem(refused, 429)["type"] == "urn:dcloud:problem:too-many"
+    assert int(refused.headers["Retry-After"]) > 0
+    assert client.get(ours, headers=ada).status_code == 200  # what has an end is no stream
+    other = client.get(theirs, headers=eve | sse)
+    assert other.status_code == 200
+    opened[0].close()
+    again = client.get(ours, headers=ada | sse)
+    assert again.status_code == 200
+    for answer in (opened[1], other, again):
+        answer.close()
+
+
 def test_processes_count_together_and_tell_redis_seldom(redis_url: str) -> None:
     with Redis.from_url(redis_url, decode_responses=True) as redis:
         processes = [Rates(redis, Keys("t"), 6000) for _ in range(4)]

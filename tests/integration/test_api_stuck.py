@@ -15,7 +15,11 @@ from tests.api_fixtures import free_port
 ROOT = Path(__file__).parent.parent.parent
 # an answer without end, which says in a file when it was told to stop
 ENDLESS = """
-from api.arrival import InTime
+import logging
+
+from api.arrival import InTime, one_line
+
+logging.getLogger("gunicorn.error").addFilter(one_line)
 
 
 def endless(environ, start_response):
@@ -48,6 +52,9 @@ def test_who_does_not_read_is_dropped_and_not_waited_for(tmp_path: Path) -> None
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(timeout=20)
+    said = (tmp_path / "log").read_text()
+    assert said.count("did not read its answer") == 1
+    assert "Traceback" not in said
 
 
 def _connected(port: int) -> socket.socket:
