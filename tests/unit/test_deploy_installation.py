@@ -94,9 +94,9 @@ def test_a_command_that_fails_names_its_log(tmp_path: Path) -> None:
 
 def test_a_start_says_why() -> None:
     names = list(services.procfile())
-    assert services._why_started([]) == "started"
-    assert services._why_started(names) == "started again with what changed"
-    assert services._why_started(["worker", "flower", "webhooks"]) == "started again: api had ended"
+    assert services._why_started(names, []) == "started"
+    assert services._why_started(names, names) == "started again with what changed"
+    assert services._why_started(names, ["worker", "flower", "webhooks"]) == "started again: api had ended"
 
 
 def test_a_step_says_what_it_found_and_nothing_where_it_failed(capsys: pytest.CaptureFixture[str]) -> None:
