@@ -85,6 +85,7 @@ def build(settings: Settings | None = None) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     app.before_request(_begin)
     auth.register(app)
+    conditions.register(app)
     auditing.register(app)
     metrics.register(app)
     problems.register(app)

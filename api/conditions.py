@@ -6,8 +6,9 @@ import hashlib
 import json
 from typing import Any
 
-from flask import Response, jsonify, request
+from flask import Flask, Response, current_app, jsonify, request
 
+from api.openapi.described import IF_MATCH
 from api.problems import Refused
 
 
@@ -21,7 +22,13 @@ def answer(body: Any, status: int = 200, etag: str = "") -> Response:
     response = jsonify(body)
     response.status_code = status
     response.set_etag(etag or tag(body))
-    if status == 200 and request.method in ("GET", "HEAD"):
+    return conditional(response) if status == 200 else response
+
+
+def conditional(response: Response) -> Response:
+    """The answer to a GET as its conditions want it: 304 to who has it already. Raises Refused (412)."""
+    if request.method in ("GET", "HEAD") and (request.if_match or request.if_none_match):
+        require(response.get_etag()[0] or "")
         response.make_conditional(request)
     return response
 
@@ -31,7 +38,8 @@ def finish(response: Response) -> None:
     whole = response.status_code == 200 and response.mimetype == "application/json" and not response.is_streamed
     if request.method == "GET" and whole and "ETag" not in response.headers:
         response.add_etag()
-        response.make_conditional(request)
+        if not request.if_match:
+            response.make_conditional(request)
 
 
 def require(etag: str) -> None:
@@ -39,3 +47,21 @@ def require(etag: str) -> None:
     wanted = request.if_match
     if wanted and not wanted.contains(etag):
         raise Refused(412, "It has changed since you looked. Look again, and repeat the call if it still makes sense.")
+
+
+def named() -> bool:
+    """Whether the caller's If-Match names versions: then one that changes after `require` must not be changed."""
+    return bool(request.if_match) and not request.if_match.star_tag
+
+
+def register(app: Flask) -> None:
+    """Let no call of `app` that knows no versions act as if the caller's If-Match held."""
+    app.before_request(_refuse_unknown)
+
+
+def _refuse_unknown() -> None:
+    if request.method in ("GET", "HEAD", "OPTIONS") or request.endpoint is None or not named():
+        return
+    said = getattr(current_app.view_functions[request.endpoint], "described", None)
+    if said is None or IF_MATCH not in said.parameters:
+        raise Refused(412, "Nothing here has a version that If-Match could name, so nothing was done. Leave it out.")

@@ -83,30 +83,28 @@ def look(env_id: str) -> Response:
     response = _answer(found, 200)
     if applied:
         response.headers["Preference-Applied"] = f"wait={applied}"
-    if request.if_none_match:
-        response.make_conditional(request)
-    return response
+    return conditions.conditional(response)
 
 
 @blueprint.delete("/environments/<env_id>")
 @described("Environment", 202, parameters=(IF_MATCH,), headers=("ETag", "Location"), refuses=(409, 412))
 def delete(env_id: str) -> Response:
     """Remove it and all of its storage."""
-    return _answer(services().ledger.delete(env_id, seen=_as_seen(env_id)), 202)
+    return _answer(services().ledger.delete(env_id, seen=as_seen(env_id)), 202)
 
 
 @blueprint.post("/environments/<env_id>/stop")
 @described("Environment", 202, parameters=(IF_MATCH,), headers=("ETag", "Location"), refuses=(409, 412))
 def stop(env_id: str) -> Response:
     """End the container and keep the storage."""
-    return _answer(services().ledger.stop(env_id, seen=_as_seen(env_id)), 202)
+    return _answer(services().ledger.stop(env_id, seen=as_seen(env_id)), 202)
 
 
 @blueprint.post("/environments/<env_id>/start")
 @described("Environment", 202, parameters=(IF_MATCH,), headers=("ETag", "Location"), refuses=(409, 412))
 def start(env_id: str) -> Response:
     """Start what was stopped, with its storage."""
-    return _answer(services().ledger.start(env_id, seen=_as_seen(env_id)), 202)
+    return _answer(services().ledger.start(env_id, seen=as_seen(env_id)), 202)
 
 
 def accept(contract: Contract, key: str) -> Environment:
@@ -123,11 +121,11 @@ def accept(contract: Contract, key: str) -> Environment:
     return found
 
 
-def _as_seen(env_id: str) -> Environment | None:
+def as_seen(env_id: str) -> Environment | None:
     """The version that the caller's If-Match names, None for any. Raises NotFound, Refused (412)."""
     found = owned(env_id)
     conditions.require(wire.etag(found))
-    return found if request.if_match and not request.if_match.star_tag else None
+    return found if conditions.named() else None
 
 
 def _answer(found: Environment, status: int) -> Response:

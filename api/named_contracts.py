@@ -114,7 +114,7 @@ def change(name: str) -> Response:
     wanted = bodies.load(Content)
 
     def changed(present: Template) -> Template:
-        conditions.require(conditions.tag(wired(present)))
+        _require(present)
         made = _made(present.name, present.owner, wanted)
         return Template(**{**made.__dict__, "created_at": present.created_at})
 
@@ -125,9 +125,7 @@ def change(name: str) -> Response:
 @described(None, 204, parameters=(IF_MATCH,), refuses=(412,))
 def delete(name: str) -> Response:
     """Delete it. Environments that were made of it stay as they are."""
-    found = mine(name)
-    conditions.require(conditions.tag(wired(found)))
-    services().templates.delete(found)
+    services().templates.delete(mine(name).name, _require)
     return Response(status=204)
 
 
@@ -170,6 +168,10 @@ def wired(found: Template) -> dict[str, Any]:
         "updated_at": wire.time(found.updated_at),
         "links": {"self": f"{wire.ROOT}/templates/{found.name}"},
     }
+
+
+def _require(present: Template) -> None:
+    conditions.require(conditions.tag(wired(present)))
 
 
 def _made(name: str, owner: str, wanted: dict[str, Any]) -> Template:

@@ -14,6 +14,7 @@ from api.users import visible
 from common.fields import Strict
 from common.ledger import Quota
 from common.plain_fields import Whole
+from common.records import Limits
 
 blueprint = Blueprint("quotas", __name__)
 
@@ -37,7 +38,7 @@ class NewQuota(Strict):
 @described("UserQuota", parameters=(IF_NONE_MATCH,), headers=("ETag",), also={304: "it did not change"})
 def of_user(name: str) -> Response:
     """A user's limits, and what of them is used."""
-    return conditions.answer(_wired(visible(name).name))
+    return _answer(visible(name).name)
 
 
 @blueprint.put("/users/<name>/quota")
@@ -60,7 +61,7 @@ def take(name: str) -> Response:
 @described("Quota", parameters=(IF_NONE_MATCH,), headers=("ETag",), also={304: "it did not change"})
 def default() -> Response:
     """The limits of everyone without some of their own."""
-    return conditions.answer(_wired(EVERYONE))
+    return _answer(EVERYONE)
 
 
 @blueprint.put("/quota")
@@ -80,20 +81,17 @@ def take_default() -> Response:
 
 
 def _set(owner: str, quota: Quota | None) -> Response:
-    conditions.require(conditions.tag(_wired(owner)))
+    seen = services().ledger.limits(owner)
+    conditions.require(conditions.tag(_wired(owner, seen)))
     auditing.note(owner, limits=asdict(quota) if quota else None)
-    services().ledger.set_quota(owner, quota)
-    return conditions.answer(_wired(owner))
+    services().ledger.set_quota(owner, quota, seen if conditions.named() else None)
+    return _answer(owner)
 
 
-def _limits(owner: str) -> dict[str, Any]:
-    own = services().ledger.own_quota(owner)
-    limits = own if own is not None else services().ledger.own_quota(EVERYONE) or Quota()
-    return {"limits": asdict(limits), "default": own is None or owner == EVERYONE}
+def _answer(owner: str) -> Response:
+    return conditions.answer(_wired(owner, services().ledger.limits(owner)))
 
 
-def _wired(owner: str) -> dict[str, Any]:
-    limits = _limits(owner)
-    if owner == EVERYONE:
-        return limits
-    return {"user": owner, **limits, "used": asdict(services().ledger.quota(owner)[1])}
+def _wired(owner: str, found: Limits) -> dict[str, Any]:
+    limits = {"limits": asdict(found.holding), "default": found.own is None or owner == EVERYONE}
+    return limits if owner == EVERYONE else {"user": owner, **limits, "used": asdict(found.used)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from api import auditing, bodies, conditions, wire
-from api.auth import owned
+from api.environments import as_seen
 from api.openapi.described import IF_MATCH, described
 from api.services import services
 from common import units
@@ -37,9 +37,8 @@ class MoreStorage(Strict):
 @described("Environment", body=MoreStorage, parameters=(IF_MATCH,), headers=("ETag",), refuses=(409, 412))
 def grow(env_id: str) -> Response:
     """Give it more storage, of what its host has free, from its next start on."""
-    found = owned(env_id)
-    conditions.require(wire.etag(found))
+    seen = as_seen(env_id)
     wanted = bodies.load(MoreStorage)["storage"]
-    auditing.note(found.id, storage_mib=wanted)
-    grown = services().ledger.grow(found.id, wanted)
+    auditing.note(env_id, storage_mib=wanted)
+    grown = services().ledger.grow(env_id, wanted, seen)
     return conditions.answer(wire.environment(grown), etag=wire.etag(grown))

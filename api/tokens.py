@@ -110,9 +110,8 @@ def token(token_id: str) -> Response:
 def revoke(token_id: str) -> Response:
     """End a token at once."""
     found = visible(token_id)
-    conditions.require(conditions.tag(wired(found)))
     auditing.note(owner=found.user)
-    services().accounts.revoke(found.user, found.id)
+    services().accounts.revoke(found.user, found.id, _require)
     return Response(status=204)
 
 
@@ -123,9 +122,9 @@ def revoke(token_id: str) -> Response:
     201,
     body=Rotation,
     body_required=False,
-    parameters=(IDEMPOTENCY_KEY,),
+    parameters=(IDEMPOTENCY_KEY, IF_MATCH),
     headers=("ETag", "Location"),
-    refuses=(409,),
+    refuses=(409, 412),
 )
 def rotate(token_id: str) -> Response:
     """A new token in the place of this one, which works until the overlap is over."""
@@ -133,7 +132,7 @@ def rotate(token_id: str) -> Response:
     wanted = bodies.load(Rotation) if bodies.given() else Rotation().load({})
     _refuse_more_than_own(set(found.scopes))
     _refuse_to_outlive(found)
-    return shown_once(found.user, services().accounts.rotate(found.user, found.id, wanted["overlap"]))
+    return shown_once(found.user, services().accounts.rotate(found.user, found.id, wanted["overlap"], _require))
 
 
 def visible(token_id: str) -> Token:
@@ -169,6 +168,10 @@ def wired(token: Token) -> dict[str, Any]:
         "replaced_by": token.replaced_by or None,
         "links": {"self": f"{wire.ROOT}/tokens/{token.id}"},
     }
+
+
+def _require(present: Token) -> None:
+    conditions.require(conditions.tag(wired(present)))
 
 
 def _whose() -> str:

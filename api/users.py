@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response
@@ -74,7 +75,7 @@ def create() -> Response:
     user = accounts.create_user(wanted["name"], wanted["role"])
     if wanted["password"] is not None:
         user = accounts.set_password(user.name, wanted["password"])
-    response = conditions.answer(wired(user), 201)
+    response = conditions.answer(wired(user), 201, etag(user))
     response.headers["Location"] = f"{wire.ROOT}/users/{user.name}"
     return response
 
@@ -83,7 +84,8 @@ def create() -> Response:
 @described("User", parameters=(IF_NONE_MATCH,), headers=("ETag",), also={304: "it did not change"})
 def user(name: str) -> Response:
     """An account; `me` is one's own."""
-    return conditions.answer(wired(visible(name)))
+    found = visible(name)
+    return conditions.answer(wired(found), etag=etag(found))
 
 
 @blueprint.patch("/users/<name>")
@@ -91,20 +93,21 @@ def user(name: str) -> Response:
 @described("User", body=UserChange, parameters=(IF_MATCH,), headers=("ETag",), refuses=(409, 412))
 def change(name: str) -> Response:
     """Change the role, disable or enable."""
-    found, wanted, accounts = visible(name), bodies.load(UserChange), services().accounts
+    found, wanted = visible(name), bodies.load(UserChange)
     auditing.note(found.name, **wanted)
-    conditions.require(conditions.tag(wired(found)))
-    if found.name == principal().user and (wanted.get("role", "admin") != "admin" or wanted.get("disabled")):
-        raise Unsuitable("This would take your own rights away. Another admin can do it.")
-    if "role" in wanted and wanted["role"] != found.role:
-        found = accounts.set_role(found.name, wanted["role"])
-    if "disabled" in wanted and wanted["disabled"] != found.disabled:
-        found = accounts.set_disabled(found.name, wanted["disabled"])
-    return conditions.answer(wired(found))
+
+    def changed(present: User) -> User:
+        conditions.require(etag(present))
+        if present.name == principal().user and (wanted.get("role", "admin") != "admin" or wanted.get("disabled")):
+            raise Unsuitable("This would take your own rights away. Another admin can do it.")
+        return replace(present, **wanted)
+
+    found = services().accounts.change(found.name, changed)
+    return conditions.answer(wired(found), etag=etag(found))
 
 
 @blueprint.put("/users/<name>/password")
-@described(None, 204, body=NewPassword)
+@described(None, 204, body=NewPassword, parameters=(IF_MATCH,), refuses=(412,))
 def set_password(name: str) -> Response:
     """Set a password: one's own with the present one, admins anybody's. It ends all sessions but the caller's."""
     found, wanted = visible(name), bodies.load(NewPassword)
@@ -120,7 +123,7 @@ def set_password(name: str) -> Response:
             raise Refused(403, "The present password, in `current`, is wrong.")
         services().attempts.forget(found.name, here)
     _check(wanted["password"], found.name)
-    services().accounts.set_password(found.name, wanted["password"])
+    services().accounts.set_password(found.name, wanted["password"], lambda present: conditions.require(etag(present)))
     response = Response(status=204)
     if own and session.current() is not None and not caller.token_id:
         session.begin(response, caller)
@@ -134,6 +137,11 @@ def visible(name: str) -> User:
     if USER_NAME.fullmatch(name) and (caller.admin or name == caller.user):
         return services().accounts.user(name)
     raise NotFound(f"There is no user {name[:32]}.")
+
+
+def etag(user: User) -> str:
+    """Changes whenever an account does, with its password too; without quotes."""
+    return conditions.tag([wired(user), user.stamp])
 
 
 def wired(user: User) -> dict[str, Any]:

@@ -13,17 +13,19 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from redis import Redis
+from redis.client import Pipeline
 
 from common import passwords
 from common.errors import DCloudError, NotFound, Taken
 from common.keys import Keys
 from common.principal import ROLES, SCOPES, Principal
 from common.questions import Question
-from common.tokens import Token, Tokens
+from common.tokens import Seen, Token, Tokens
+from common.versions import any_version
 
 ADMIN = "admin"
 
@@ -97,7 +99,7 @@ class Accounts:
         if user.disabled:
             return None
         if passwords.outdated(kept or ""):
-            self._redis.hset(self._keys.user(name), "password", self._apart(passwords.digest, password))
+            self._renew(name, kept or "", self._apart(passwords.digest, password))
         return user
 
     def create_user(self, name: str, role: str = "user") -> User:
@@ -133,18 +135,38 @@ class Accounts:
 
     def set_role(self, name: str, role: str) -> User:
         """Make a user an admin or an admin a user. Raises NotFound; DCloudError for a role that there is not."""
-        _check_role(role)
-        return self._change(name, role=role)
+        return self.change(name, lambda user: replace(user, role=role))
 
-    def set_password(self, name: str, password: str) -> User:
-        """Raises NotFound; DCloudError for a password that is no good one."""
+    def set_password(self, name: str, password: str, seen: Callable[[User], object] = any_version) -> User:
+        """`seen` looks at the account as it is at that moment. Raises NotFound; DCloudError for a password that is no
+        good one; whatever `seen` raises."""
         if problem := passwords.problem(password, name):
             raise DCloudError(problem)
-        return self._change(name, password=self._apart(passwords.digest, password))
+        kept = self._apart(passwords.digest, password)
+
+        def changed(user: User) -> dict[str, str]:
+            seen(user)
+            return {"password": kept}
+
+        return self._change(name, changed)
 
     def set_disabled(self, name: str, disabled: bool) -> User:
         """A disabled account can do nothing; what it has stays. Raises NotFound."""
-        return self._change(name, disabled="1" if disabled else "")
+        return self.change(name, lambda user: replace(user, disabled=disabled))
+
+    def change(self, name: str, change: Callable[[User], User]) -> User:
+        """Give an account the role that `change` makes of it as it is at that moment, and disable or enable it.
+
+        Raises NotFound; DCloudError for a role that there is not; whatever `change` raises.
+        """
+
+        def changed(user: User) -> dict[str, str]:
+            wanted = change(user)
+            _check_role(wanted.role)
+            same = (wanted.role, wanted.disabled) == (user.role, user.disabled)
+            return {} if same else {"role": wanted.role, "disabled": "1" if wanted.disabled else ""}
+
+        return self._change(name, changed)
 
     def create_token(
         self,
@@ -158,12 +180,15 @@ class Accounts:
         self.user(user)
         return self._tokens.create(user, label, scopes, lifetime_seconds, kind)
 
-    def rotate(self, user: str, token_id: str, overlap_seconds: float) -> str:
-        """A token that replaces this one of `user`, which ends after the overlap. Raises NotFound, Unsuitable."""
+    def rotate(self, user: str, token_id: str, overlap_seconds: float, seen: Seen = any_version) -> str:
+        """A token that replaces this one of `user`, which ends after the overlap. `seen` looks at it at that moment.
+
+        Raises NotFound, Unsuitable, whatever `seen` raises.
+        """
         token = self.token(token_id)
         if token is None or token.user != user:
             raise NotFound(f"{user} has no token {token_id}.")
-        return self._tokens.rotate(token, overlap_seconds)
+        return self._tokens.rotate(token, overlap_seconds, seen)
 
     def token(self, token_id: str) -> Token | None:
         """The token with this id, an expired one too."""
@@ -173,9 +198,9 @@ class Accounts:
         """The tokens of `user`, oldest first."""
         return self._tokens.of(user)
 
-    def revoke(self, user: str, token_id: str) -> None:
-        """End a token of `user` at once. Raises NotFound."""
-        self._tokens.revoke(user, token_id)
+    def revoke(self, user: str, token_id: str, seen: Seen = any_version) -> None:
+        """End a token of `user` at once. `seen` looks at it at that moment. Raises NotFound, whatever `seen` raises."""
+        self._tokens.revoke(user, token_id, seen)
 
     def secret(self, name: str) -> str:
         """The random secret called `name`, the same for all processes of this installation; made at first use."""
@@ -192,11 +217,33 @@ class Accounts:
             return None
         return Principal(user.name, user.role, token.scopes, token.id, token.expires_at)
 
-    def _change(self, name: str, **fields: str) -> User:
-        self.user(name)
-        changed: dict[Any, Any] = {**fields, "stamp": secrets.token_hex(8)}
-        self._redis.hset(self._keys.user(name), mapping=changed)
+    def _change(self, name: str, changed: Callable[[User], dict[str, str]]) -> User:
+        """Write the fields that `changed` gives for an account, as long as nobody else has changed it meanwhile."""
+        key = self._keys.user(name)
+
+        def step(pipe: Pipeline) -> None:
+            user = _user(name, cast(dict[str, str], pipe.hgetall(key)))
+            if user is None:
+                raise NotFound(f"There is no user {name}.")
+            fields = changed(user)
+            pipe.multi()
+            if fields:
+                pipe.hset(key, mapping=cast(Any, {**fields, "stamp": secrets.token_hex(8)}))
+
+        self._redis.transaction(cast(Any, step), key)
         return self.user(name)
+
+    def _renew(self, name: str, kept: str, renewed: str) -> None:
+        """Keep a password in another form, where it still is the one."""
+        key = self._keys.user(name)
+
+        def step(pipe: Pipeline) -> None:
+            same = pipe.hget(key, "password") == kept
+            pipe.multi()
+            if same:
+                pipe.hset(key, "password", renewed)
+
+        self._redis.transaction(cast(Any, step), key)
 
     def _users(self, names: list[str]) -> list[User | None]:
         with self._redis.pipeline(transaction=False) as pipe:

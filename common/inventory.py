@@ -61,3 +61,4 @@ class Host:
     free_gpus: tuple[str, ...]
     overcommitted: bool
     environments: tuple[str, ...]  # ids
+    version: str = ""  # another one whenever something but its heartbeat has changed

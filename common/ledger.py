@@ -26,6 +26,7 @@ from common.keys import Keys
 from common.questions import Question
 from common.records import (
     Difference,
+    Limits,
     Quota,
     cost,
     environment_of,
@@ -170,7 +171,7 @@ class Ledger:
         records = self._records(env_ids)
         return {env_id: environment_of(env_id, record, contract, 0) for env_id, record, contract in records}
 
-    # `seen` is an environment as the caller saw it: nothing is done to another version of it, but Changed raised
+    # `seen` is what the caller saw: nothing is done to another version of it, but Changed raised
 
     def delete(self, env_id: str, seen: Environment | None = None) -> Environment:
         """Remove an environment, wherever it is in its life. Raises NotFound, Changed."""
@@ -187,11 +188,12 @@ class Ledger:
         self._call("start", env_id, *_version(seen))
         return self.get(env_id)
 
-    def grow(self, env_id: str, storage_mib: int) -> Environment:
-        """Give a stopped environment more storage. Raises NotFound, IllegalTransition where there is no more."""
+    def grow(self, env_id: str, storage_mib: int, seen: Environment | None = None) -> Environment:
+        """Give a stopped environment more. Raises NotFound, Changed, IllegalTransition where there is no more."""
         contract = self.get(env_id).contract
         bigger = replace(contract, resources=replace(contract.resources, storage_mib=storage_mib))
-        self._call("grow", env_id, storage_mib, json.dumps(bigger.to_dict(), separators=(",", ":")))
+        text = json.dumps(bigger.to_dict(), separators=(",", ":"))
+        self._call("grow", env_id, storage_mib, text, *_version(seen))
         return self.get(env_id)
 
     def explain(self, env_id: str) -> dict[str, Any]:
@@ -205,22 +207,24 @@ class Ledger:
         """`explain` for a need that nobody submitted yet."""
         return self._explained("", shape(wanted), owner)
 
-    def set_quota(self, owner: str, quota: Quota | None) -> None:
-        """Limit what an owner's environments hold together; owner "*" is everyone without a quota of their own."""
-        self._call("set_quota", owner, quota.text() if quota else "")
+    def set_quota(self, owner: str, quota: Quota | None, seen: Limits | None = None) -> None:
+        """Limit what an owner's environments hold together; owner "*" is everyone without a quota of their own.
 
-    def quota(self, owner: str) -> tuple[Quota, Quota]:
-        """An owner's limits and what of them is used."""
+        Raises Changed.
+        """
+        self._call("set_quota", owner, quota.text() if quota else "", *([seen.version] if seen else []))
+
+    def limits(self, owner: str) -> Limits:
+        """An owner's limits, or those of "*", and what of them is used."""
         with translated():
             fields = [f"q:{owner}", "q:*", f"u:{owner}"]
             own, default, used = cast(list[str | None], self.redis.hmget(self.keys.ledger(), fields))
-        return Quota.of(own or default or ""), Quota.of(used or "0|0|0|0|0")
+        return Limits.of(own, default, used)
 
-    def own_quota(self, owner: str) -> Quota | None:
-        """The limits that were set for this owner, or for "*"; None where there are none."""
-        with translated():
-            text = cast(str | None, self.redis.hget(self.keys.ledger(), f"q:{owner}"))
-        return None if text is None else Quota.of(text)
+    def quota(self, owner: str) -> tuple[Quota, Quota]:
+        """An owner's limits and what of them is used."""
+        found = self.limits(owner)
+        return found.holding, found.used
 
     def events(self, env_id: str, after: str = "0", limit: int = 1000) -> list[Event]:
         """The history after the event `after`, oldest first."""
@@ -267,20 +271,20 @@ class Ledger:
         """ "ready" or "draining". Raises Fenced, NotFound."""
         return cast(str, self._call("heartbeat", name, epoch))
 
-    def drain(self, name: str, draining: bool) -> None:
-        """Let a host take nothing new, or let it again. Raises NotFound."""
-        self._call("drain", name, "1" if draining else "0")
+    def drain(self, name: str, draining: bool, seen: Host | None = None) -> None:
+        """Let a host take nothing new, or let it again. Raises NotFound, Changed."""
+        self._call("drain", name, "1" if draining else "0", *([seen.version] if seen else []))
 
-    def forget(self, name: str, *, force: bool = False) -> None:
+    def forget(self, name: str, *, force: bool = False, seen: Host | None = None) -> None:
         """Remove a lost host that holds nothing or, by force, with all that it holds, which fails as `host_lost`.
 
-        Raises NotFound, IllegalTransition.
+        Raises NotFound, IllegalTransition, Changed.
         """
         with translated():
             known = self.redis.exists(self.keys.host(name))
         if not known:
             raise NotFound(f"There is no host {name} in the ledger")
-        self._call("forget", name, "1" if force else "0")
+        self._call("forget", name, "1" if force else "0", *([seen.version] if seen else []))
 
     def claim(self, name: str, epoch: str) -> Job | None:
         """Take the first waiting environment that fits this host, or None. Raises Fenced."""

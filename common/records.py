@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import astuple, dataclass
 from functools import lru_cache
@@ -34,6 +35,27 @@ class Quota:
     def of(cls, text: str) -> Quota:
         """The quota that `text` wrote."""
         return cls(*(int(part) if part else None for part in text.split("|"))) if text else cls()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an owner's environments may hold, by limits of their own or else by the default, and what they do hold."""
+
+    own: Quota | None
+    default: Quota | None
+    used: Quota
+    version: str  # of the limits, for who changes what they saw
+
+    @property
+    def holding(self) -> Quota:
+        """Those that hold."""
+        return self.own or self.default or Quota()
+
+    @classmethod
+    def of(cls, own: str | None, default: str | None, used: str | None) -> Limits:
+        """The limits that the ledger wrote as these texts."""
+        known = (None if text is None else Quota.of(text) for text in (own, default))
+        return cls(next(known), next(known), Quota.of(used or "0|0|0|0|0"), f"{own or ''} {default or ''}")
 
 
 @dataclass(frozen=True)
@@ -120,7 +142,15 @@ def host_of(name: str, r: dict[str, str], environments: list[str], lease_end_ms:
         free_gpus=tuple(entry.partition("|")[0] for entry in r["free"].split(";") if entry),
         overcommitted=r["over"] == "1",
         environments=tuple(sorted(environments)),
+        version=_version_of(r, sorted(environments)),
     )
+
+
+def _version_of(r: dict[str, str], environments: list[str]) -> str:
+    """As the ledger makes it (`version_of` in hosts.lua), to be compared there."""
+    shown = ("state", "drain", "over", "free_cpu", "free_ram", "free_storage", "free", "inventory")
+    told = "\n".join([*(r[name] for name in shown), ",".join(environments)])
+    return hashlib.sha1(told.encode(), usedforsecurity=False).hexdigest()
 
 
 def gpus_in(inventory: str) -> list[Gpu]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import yaml
 from redis import Redis
@@ -27,6 +27,7 @@ from common.keys import Keys
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 SHIPPED = ""  # the owner of those that came with DCloud
 MAX_OF_ONE = 200
+Answer = TypeVar("Answer")
 CHUNK = 100
 
 
@@ -94,26 +95,38 @@ class Templates:
         """
         self._ship()
 
-        def step(pipe: Pipeline) -> Template:
-            text = cast(str | None, pipe.get(self._keys.template(name)))
-            if text is None:
-                raise NotFound(f"There is no template {name[:63]}.")
-            changed = replace(change(_read(name, text)), updated_at=time.time())
+        def step(template: Template, pipe: Pipeline) -> Template:
+            changed = replace(change(template), updated_at=time.time())
             pipe.multi()
             pipe.set(self._keys.template(name), _write(changed))
             return changed
 
-        # redis-py types the step as if it gave nothing
-        answer = self._redis.transaction(cast(Any, step), self._keys.template(name), value_from_callable=True)
-        return cast(Template, answer)
+        return self._transact(name, step)
 
-    def delete(self, template: Template) -> None:
-        """Take it away."""
-        with self._redis.pipeline() as pipe:
-            pipe.zrem(self._keys.templates(), template.name)
-            pipe.srem(self._keys.templates_of(template.owner), template.name)
-            pipe.delete(self._keys.template(template.name))
-            pipe.execute()
+    def delete(self, name: str, seen: Callable[[Template], object]) -> None:
+        """Take it away. `seen` looks at it at that moment. Raises NotFound, whatever `seen` raises."""
+
+        def step(template: Template, pipe: Pipeline) -> None:
+            seen(template)
+            pipe.multi()
+            pipe.zrem(self._keys.templates(), name)
+            pipe.srem(self._keys.templates_of(template.owner), name)
+            pipe.delete(self._keys.template(name))
+
+        self._transact(name, step)
+
+    def _transact(self, name: str, step: Callable[[Template, Pipeline], Answer]) -> Answer:
+        """What `step` does to a template as it is now, as long as nobody changes it meanwhile. Raises NotFound."""
+
+        def watched(pipe: Pipeline) -> Answer:
+            text = cast(str | None, pipe.get(self._keys.template(name)))
+            if text is None:
+                raise NotFound(f"There is no template {name[:63]}.")
+            return step(_read(name, text), pipe)
+
+        # redis-py types the step as if it gave nothing
+        answer = self._redis.transaction(cast(Any, watched), self._keys.template(name), value_from_callable=True)
+        return cast(Answer, answer)
 
     def _add(self, template: Template) -> bool:
         if not self._redis.set(self._keys.template(template.name), _write(template), nx=True):

@@ -21,11 +21,13 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from redis import Redis
+from redis.client import Pipeline
 
 from common import ids
 from common.errors import DCloudError, NotFound, Unsuitable
 from common.keys import Keys
 from common.principal import SCOPES
+from common.versions import any_version
 
 KINDS = {"user": "u", "service": "s", "command": "c"}
 TOKEN = re.compile(
@@ -55,6 +57,9 @@ class Token:
     @property
     def expired(self) -> bool:
         return self.expires_at is not None and time.time() >= self.expires_at
+
+
+Seen = Callable[[Token], object]  # looks at a token before it is changed, and raises where that will not do
 
 
 class Tokens:
@@ -95,27 +100,10 @@ class Tokens:
             raise DCloudError(f"{min(unknown)!r} is not a scope. Choose from {', '.join(SCOPES)}.")
         if kind not in KINDS:
             raise DCloudError(f"{kind!r} is not a kind of token. Choose from {', '.join(KINDS)}.")
-        if len(self.of(user)) >= MOST_A_USER:
-            raise Unsuitable(f"{user} has {MOST_A_USER} tokens already. Revoke those that nobody uses.")
-        token_id = ids.random_text(10)
-        body = f"dc_{KINDS[kind]}_{token_id}_{ids.random_text(32)}"
-        text, now = body + _checksum(body), time.time()
-        record: dict[Any, Any] = {
-            "kind": kind,
-            "digest": _digest(text),
-            "user": user,
-            "label": label,
-            "scopes": " ".join(sorted(scopes)),
-            "created": f"{now:.3f}",
-            "expires": f"{now + lifetime_seconds:.3f}" if lifetime_seconds else "",
-            "used": "",
-            "replaced": "",
-        }
+        self._refuse_too_many(user)
+        text = _fresh(kind)
         with self._redis.pipeline() as pipe:
-            pipe.hset(self._keys.api_token(token_id), mapping=record)
-            if lifetime_seconds:
-                pipe.expireat(self._keys.api_token(token_id), int(now + lifetime_seconds + KEEP_EXPIRED_SECONDS))
-            pipe.sadd(self._keys.api_tokens(user), token_id)
+            self._write(pipe, text, user, label, scopes, lifetime_seconds)
             pipe.execute()
         return text
 
@@ -132,29 +120,42 @@ class Tokens:
         found = [_token(token_id, record) for token_id, record in records.items() if "digest" in record]
         return sorted(found, key=lambda token: (token.created_at, token.id))
 
-    def revoke(self, user: str, token_id: str) -> None:
-        """End a token of `user` at once. Raises NotFound."""
-        if not self._redis.srem(self._keys.api_tokens(user), token_id):
-            raise NotFound(f"{user} has no token {token_id}.")
-        self._redis.delete(self._keys.api_token(token_id))
+    def revoke(self, user: str, token_id: str, seen: Seen = any_version) -> None:
+        """End a token of `user` at once. `seen` looks at it at that moment. Raises NotFound, whatever `seen` raises."""
 
-    def rotate(self, token: Token, overlap_seconds: float) -> str:
+        def step(token: Token | None, pipe: Pipeline) -> None:
+            if token is None or token.user != user:
+                raise NotFound(f"{user} has no token {token_id}.")
+            seen(token)
+            pipe.srem(self._keys.api_tokens(user), token_id)
+            pipe.delete(self._keys.api_token(token_id))
+
+        self._transact(token_id, step)
+
+    def rotate(self, token: Token, overlap_seconds: float, seen: Seen = any_version) -> str:
         """A token like this one, with its whole lifetime again; the old one ends after the overlap.
 
-        Raises Unsuitable where it was rotated before, and where it has ended.
+        `seen` looks at it at that moment. Raises Unsuitable where it was rotated before, and where it has ended;
+        whatever `seen` raises.
         """
-        if token.expired or token.replaced_by:
-            raise Unsuitable(f"The token {token.id} has expired or was rotated already. Use the one that replaced it.")
-        lifetime = None if token.expires_at is None else token.expires_at - token.created_at
-        text = self.create(token.user, token.label, token.scopes, lifetime, token.kind)
-        until = time.time() + max(overlap_seconds, 0.001)
-        if token.expires_at is not None:
-            until = min(until, token.expires_at)
-        fields = {"expires": f"{until:.3f}", "replaced": id_of(text)}
-        if not self._update(token.id, fields, lambda record: not record.get("replaced")):
-            self.revoke(token.user, id_of(text))
-            raise Unsuitable(f"The token {token.id} was rotated or revoked meanwhile. Look again.")
-        self._redis.expireat(self._keys.api_token(token.id), int(until + KEEP_EXPIRED_SECONDS))
+        self._refuse_too_many(token.user)
+        text = _fresh(token.kind)
+
+        def step(now: Token | None, pipe: Pipeline) -> None:
+            if now is not None:
+                seen(now)
+            if now is None or now.expired or now.replaced_by:
+                raise Unsuitable(
+                    f"The token {token.id} has ended or was rotated already. Use the one that replaced it."
+                )
+            lifetime = None if now.expires_at is None else now.expires_at - now.created_at
+            self._write(pipe, text, now.user, now.label, now.scopes, lifetime)
+            until = min(time.time() + max(overlap_seconds, 0.001), now.expires_at or float("inf"))
+            key = self._keys.api_token(now.id)
+            pipe.hset(key, mapping={"expires": f"{until:.3f}", "replaced": id_of(text)})
+            pipe.expireat(key, int(until + KEEP_EXPIRED_SECONDS))
+
+        self._transact(token.id, step)
         return text
 
     def _alive(self, token_id: str, record: dict[str, str]) -> Token | None:
@@ -162,22 +163,48 @@ class Tokens:
         if token.expired:
             return None
         if now - (token.used_at or 0) > _USED_PRECISION_SECONDS:
-            self._update(token_id, {"used": f"{now:.3f}"}, lambda _: True)
+            self._transact(token_id, lambda found, pipe: self._note_use(found, pipe, now))
         return token
 
-    def _update(self, token_id: str, fields: dict[str, str], condition: Any) -> bool:
-        """Write into a record that is still there and fulfils the condition: one that was revoked stays gone."""
+    def _note_use(self, token: Token | None, pipe: Pipeline, now: float) -> None:
+        if token is not None:  # one that was revoked meanwhile stays gone
+            pipe.hset(self._keys.api_token(token.id), "used", f"{now:.3f}")
+
+    def _transact(self, token_id: str, step: Callable[[Token | None, Pipeline], None]) -> None:
+        """Do what `step` puts into the pipeline for a token as it is now, as long as nobody changes it meanwhile."""
         key = self._keys.api_token(token_id)
 
-        def step(pipe: Any) -> bool:
+        def watched(pipe: Pipeline) -> None:
             record = cast(dict[str, str], pipe.hgetall(key))
             pipe.multi()
-            holds = "digest" in record and bool(condition(record))
-            if holds:
-                pipe.hset(key, mapping=cast(Any, fields))
-            return holds
+            step(_token(token_id, record) if "digest" in record else None, pipe)
 
-        return cast(bool, self._redis.transaction(cast(Any, step), key, value_from_callable=True))
+        self._redis.transaction(cast(Any, watched), key)
+
+    def _refuse_too_many(self, user: str) -> None:
+        if len(self.of(user)) >= MOST_A_USER:
+            raise Unsuitable(f"{user} has {MOST_A_USER} tokens already. Revoke those that nobody uses.")
+
+    def _write(
+        self, pipe: Pipeline, text: str, user: str, label: str, scopes: Collection[str], lifetime_seconds: float | None
+    ) -> None:
+        token_id, now = id_of(text), time.time()
+        key = self._keys.api_token(token_id)
+        record = {
+            "kind": next(kind for kind, letter in KINDS.items() if letter == text[3]),
+            "digest": _digest(text),
+            "user": user,
+            "label": label,
+            "scopes": " ".join(sorted(scopes)),
+            "created": f"{now:.3f}",
+            "expires": f"{now + lifetime_seconds:.3f}" if lifetime_seconds else "",
+            "used": "",
+            "replaced": "",
+        }
+        pipe.hset(key, mapping=cast(Any, record))
+        if lifetime_seconds:
+            pipe.expireat(key, int(now + lifetime_seconds + KEEP_EXPIRED_SECONDS))
+        pipe.sadd(self._keys.api_tokens(user), token_id)
 
     def _record(self, token_id: str) -> dict[str, str]:
         return cast(dict[str, str], self._redis.hgetall(self._keys.api_token(token_id)))
@@ -186,6 +213,11 @@ class Tokens:
 def id_of(text: str) -> str:
     """The id in a token."""
     return text.split("_")[2]
+
+
+def _fresh(kind: str) -> str:
+    body = f"dc_{KINDS[kind]}_{ids.random_text(10)}_{ids.random_text(32)}"
+    return body + _checksum(body)
 
 
 def _token(token_id: str, r: dict[str, str]) -> Token:

@@ -20,17 +20,19 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from redis import Redis
+from redis.client import Pipeline
 
 from common import ids
 from common.environment import Event
 from common.errors import NotFound, Unsuitable
 from common.keys import Keys
 from common.states import State
+from common.versions import any_version
 
 MAX_OF_ONE = 20
 # Of Standard Webhooks: about three days in all.
@@ -87,11 +89,7 @@ class Webhooks:
 
     def get(self, hook_id: str) -> Webhook:
         """Raises NotFound."""
-        text = cast(str | None, self._redis.get(self._keys.webhook(hook_id)))
-        if text is None:
-            raise NotFound(f"There is no webhook {hook_id[:15]}.")
-        values = json.loads(text)
-        return Webhook(**{**values, "states": tuple(values["states"])})
+        return _read(hook_id, cast(str | None, self._redis.get(self._keys.webhook(hook_id))))
 
     def of(self, owner: str) -> list[Webhook]:
         """An owner's webhooks, oldest first."""
@@ -111,10 +109,20 @@ class Webhooks:
         """Whether somebody has webhooks."""
         return bool(self._redis.sismember(self._keys.webhook_owners(), owner))
 
-    def delete(self, hook: Webhook) -> None:
-        """Take it away; what is on its way to it is given up."""
-        self._redis.delete(self._keys.webhook(hook.id))
-        self._redis.srem(self._keys.webhooks_of(hook.owner), hook.id)
+    def delete(self, hook: Webhook, seen: Callable[[Webhook], object] = any_version) -> None:
+        """Take it away; what is on its way to it is given up. `seen` looks at it at that moment.
+
+        Raises NotFound, whatever `seen` raises.
+        """
+        key = self._keys.webhook(hook.id)
+
+        def step(pipe: Pipeline) -> None:
+            seen(_read(hook.id, cast(str | None, pipe.get(key))))
+            pipe.multi()
+            pipe.delete(key)
+            pipe.srem(self._keys.webhooks_of(hook.owner), hook.id)
+
+        self._redis.transaction(cast(Any, step), key)
         if not self._redis.scard(self._keys.webhooks_of(hook.owner)):
             self._redis.srem(self._keys.webhook_owners(), hook.owner)
             self._redis.delete(self._keys.webhooks_told(hook.owner))
@@ -229,6 +237,13 @@ def owed(
 
 
 STATES = tuple(state.value for state in State)
+
+
+def _read(hook_id: str, text: str | None) -> Webhook:
+    if text is None:
+        raise NotFound(f"There is no webhook {hook_id[:15]}.")
+    values = json.loads(text)
+    return Webhook(**{**values, "states": tuple(values["states"])})
 
 
 def _write(hook: Webhook) -> str:

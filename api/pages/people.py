@@ -23,7 +23,7 @@ def people() -> Response:
     """All accounts."""
     found = services().accounts.users("", SHOWN)
     used = {user.name: services().ledger.quota(user.name)[1] for user in found}
-    default = services().ledger.own_quota(quotas.EVERYONE)
+    default = services().ledger.limits(quotas.EVERYONE).own
     return page(
         "people.html", people=found, used=used, roles=ROLES, rows=limits.rows(default or Quota()),
         limited=default is not None,
@@ -77,11 +77,11 @@ def set_password(name: str) -> Response:
 
 def _shown(name: str) -> Response:
     user = users.visible(name)
-    limit, used = services().ledger.quota(user.name)
+    limits_of = services().ledger.limits(user.name)
     return page(
         "person.html", user=user, own=user.name == principal().user, tokens=services().accounts.tokens(user.name),
-        rows=limits.rows(limit, used),
-        own_quota=services().ledger.own_quota(user.name) is not None, roles=ROLES,
+        rows=limits.rows(limits_of.holding, limits_of.used),
+        own_quota=limits_of.own is not None, roles=ROLES,
         scopes=[scope for scope in SCOPES if scope in principal().scopes],
     )  # fmt: skip
 

@@ -76,9 +76,7 @@ def webhook(hook_id: str) -> Response:
 @described(None, 204, parameters=(IF_MATCH,), refuses=(412,))
 def delete(hook_id: str) -> Response:
     """Delete it; what is on its way to it is given up."""
-    found = _found(hook_id)
-    conditions.require(conditions.tag(wired(found)))
-    services().webhooks.delete(found)
+    services().webhooks.delete(_found(hook_id), lambda hook: conditions.require(conditions.tag(wired(hook))))
     return Response(status=204)
 
 

@@ -58,7 +58,7 @@ end
 -- nil, or what is wrong where a caller saw another version than there is now; `seen` is the event that it saw last, "" is any.
 -- Asked only after the look whether it is done already, so that a repeated call is no such problem.
 local function changed_since(env, seen)
-  if seen and seen ~= '' and seen ~= env.event then return fail('CHANGED', 'It has changed since you looked. Look again') end
+  return another_version(env.event, seen)
 end
 
 -- delete id [seen] → state
@@ -107,14 +107,16 @@ local function start(P, id, seen)
   return env.state
 end
 
--- grow id storage contract → state; a stopped environment gets more storage on its host at once, and keeps it
-local function grow(P, id, storage, contract)
+-- grow id storage contract [seen] → state; a stopped environment gets more storage on its host at once, and keeps it
+local function grow(P, id, storage, contract, seen)
   local env = load_env(P, id)
   if not env then return fail('NOTFOUND', 'There is no environment ' .. id) end
   local shape, wanted = shape_of(env.shape), integer(storage, 1, LARGEST)
   if not wanted then return bad('storage is a whole number of MiB above 0') end
   local more = wanted - shape.storage
   if more == 0 then return env.state end
+  local problem = changed_since(env, seen)
+  if problem then return problem end
   if env.state ~= 'stopped' then return fail('ILLEGAL', 'It is ' .. env.state .. '; the storage of a stopped environment grows') end
   if more < 0 then return fail('ILLEGAL', 'It has ' .. int(shape.storage) .. ' MiB of storage, which can grow but not shrink') end
   local host, allocs = load_host(P, env.pin), P .. ':allocs:' .. env.pin
@@ -133,11 +135,16 @@ local function grow(P, id, storage, contract)
   return env.state
 end
 
--- set_quota owner quota → OK; owner * is everyone without a quota of their own, quota "" takes it away
-local function set_quota(P, owner, quota)
+-- set_quota owner quota [seen] → OK; owner * is everyone without a quota of their own, quota "" takes it away; seen is
+-- "own default" as the caller saw them, each "" where there is none
+local function set_quota(P, owner, quota, seen)
   if quota ~= '' and not quota:find('^%d*|%d*|%d*|%d*|%d*$') then
     return bad('a quota is environments|cpu|ram|gpus|storage, each a number or empty')
   end
+  local present = redis.call('HMGET', P .. ':ledger', 'q:' .. owner, 'q:*')
+  local own, default = present[1] or '', present[2] or ''
+  local problem = own ~= quota and another_version(own .. ' ' .. default, seen)
+  if problem then return problem end
   if quota == '' then redis.call('HDEL', P .. ':ledger', 'q:' .. owner) else redis.call('HSET', P .. ':ledger', 'q:' .. owner, quota) end
   for _, who in ipairs(owner == '*' and redis.call('HKEYS', P .. ':parked') or { owner }) do unpark(P, who) end
   return 'OK'

@@ -29,6 +29,14 @@ local function authorise(P, name, epoch)
   return host
 end
 
+-- Which version of a host this is: of all that is told of it but its heartbeat. records.py makes it too.
+local SHOWN = { 'state', 'drain', 'over', 'free_cpu', 'free_ram', 'free_storage', 'free', 'inventory' }
+local function version_of(P, name)
+  local told, ids = redis.call('HMGET', P .. ':host:' .. name, unpack(SHOWN)), redis.call('HKEYS', P .. ':allocs:' .. name)
+  table.sort(ids)
+  return redis.sha1hex(table.concat(told, '\n') .. '\n' .. table.concat(ids, ','))
+end
+
 local function parse_alloc(text)
   local token, cpu, ram, storage, gpus = text:match('^(%d+)|(%d+)|(%d+)|(%d+)|(.*)$')
   return { token = token, cpu = tonumber(cpu), ram = tonumber(ram), storage = tonumber(storage), gpus = gpus }

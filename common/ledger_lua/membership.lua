@@ -120,11 +120,13 @@ local function heartbeat(P, name, epoch)
   return host.drain == '1' and 'draining' or 'ready'
 end
 
--- drain name flag → OK
-local function drain(P, name, flag)
+-- drain name flag [seen] → OK
+local function drain(P, name, flag, seen)
   local host = load_host(P, name)
   if not host then return unknown_host(name) end
   if flag ~= '0' and flag ~= '1' then return bad('drain takes 0 or 1') end
+  local problem = host.drain ~= flag and another_version(version_of(P, name), seen)
+  if problem then return problem end
   host.drain = flag
   redis.call('HSET', P .. ':host:' .. name, 'drain', flag)
   settle(P, name, host)
@@ -159,10 +161,12 @@ local function remove_host(P, name, host, now)
   unpark_all(P, owners)
 end
 
--- forget name force → 1, or 0 where it is not known; a lost host leaves the ledger, by force with all that it held
-local function forget(P, name, force)
+-- forget name force [seen] → 1, or 0 where it is not known; a lost host leaves the ledger, by force with all that it held
+local function forget(P, name, force, seen)
   local host = load_host(P, name)
   if not host then return 0 end
+  local problem = another_version(version_of(P, name), seen)
+  if problem then return problem end
   if host.state ~= 'lost' then return fail('ILLEGAL', 'Host ' .. name .. ' is ' .. host.state .. '; only a lost one is forgotten') end
   local count = redis.call('HLEN', P .. ':allocs:' .. name)
   if count > 0 and force ~= '1' then

@@ -20,6 +20,11 @@ local function bad(text)
   return fail('BADARG', text)
 end
 
+-- nil, or the error for a caller who saw another version of something than there is now; `seen` nil or "" is any.
+local function another_version(present, seen)
+  if seen and seen ~= '' and seen ~= present then return fail('CHANGED', 'It has changed since you looked. Look again') end
+end
+
 local function time_ms()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)

@@ -175,7 +175,7 @@ def test_the_limits_of_everyone_are_set_and_taken_away(root: FlaskClient, parts:
     assert re.search(r'name="cpu"[^>]* value="1.5"', root.get("/people").text)
     assert root.post("/quota", data={"csrf": csrf(root), "cpu": "lots"}).status_code == 422
     root.post("/quota", data={"csrf": csrf(root), "none": "1"})
-    assert parts.ledger.own_quota("*") is None
+    assert parts.ledger.limits("*").own is None
     assert "There are none now" in root.get("/people").text
 
 
