@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 from flask import Flask, Response, g, request
@@ -36,6 +35,7 @@ from api import (
     users,
 )
 from api.arrival import InTime
+from api.glances import Glances
 from api.openapi import routes as openapi
 from api.webhooks import routes as webhooks
 from common import documents, ids
@@ -65,7 +65,6 @@ _VERSION_1 = (
     audit,
     webhooks,
 )
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -80,7 +79,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.config["MAX_FORM_PARTS"] = 16
     app.json.sort_keys = False  # type: ignore[attr-defined]
     parts = app.extensions["dcloud"] = services.make(settings or read_settings())
-    app.wsgi_app = InTime(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = InTime(Glances(app.wsgi_app, parts))  # type: ignore[method-assign]
     if hops := parts.settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     app.before_request(_begin)
@@ -100,8 +99,7 @@ def build(settings: Settings | None = None) -> Flask:
 
 
 def _begin() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else ids.new_id()
+    g.request_id = ids.of_request(request.headers.get("X-Request-Id", ""))
     g.began = time.monotonic()
     said.begin(request=g.request_id)
 

@@ -8,7 +8,7 @@ import time
 
 from flask import Blueprint, Response, g, jsonify, request
 
-from api import auditing, bodies, conditions, named_contracts, paging, systems, wire
+from api import auditing, bodies, conditions, glances, named_contracts, paging, systems, wire
 from api.auth import owned, principal
 from api.openapi.contracts import CONTRACT_EXAMPLE
 from api.openapi.described import (
@@ -81,6 +81,7 @@ def look(env_id: str) -> Response:
     if applied and (not request.if_none_match or request.if_none_match.contains(wire.etag(found))):
         found = _changed(found, applied)
     response = _answer(found, 200)
+    glances.repeatable(found, services())
     if applied:
         response.headers["Preference-Applied"] = f"wait={applied}"
     return conditions.conditional(response)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 
 from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -54,10 +55,20 @@ def _of_processes() -> CollectorRegistry:
     return registry
 
 
+def count(method: str, route: str, status: int, began: float) -> None:
+    """One request more; `began` by the monotonic clock."""
+    number, seconds = _of(method, route, status)
+    number.inc()
+    seconds.observe(time.monotonic() - began)
+
+
+@lru_cache(maxsize=1000)
+def _of(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, status), SECONDS.labels(method, route)
+
+
 def _count(response: Response) -> Response:
-    route = request.url_rule.rule if request.url_rule else "none"
-    REQUESTS.labels(request.method, route, response.status_code).inc()
-    SECONDS.labels(request.method, route).observe(time.monotonic() - g.began)
+    count(request.method, request.url_rule.rule if request.url_rule else "none", response.status_code, g.began)
     return response
 
 

@@ -13,6 +13,7 @@ import time
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 PATTERN = re.compile(f"[{ALPHABET}]{{15}}", re.ASCII)
 
+_REQUEST = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _TIME_LENGTH = 9
 _RANDOM_LENGTH = 6
 
@@ -20,6 +21,11 @@ _RANDOM_LENGTH = 6
 def new_id() -> str:
     """A new id. Two of one millisecond sort by chance; all others by time."""
     return encode(time.time_ns() // 1_000_000, _TIME_LENGTH) + random_text(_RANDOM_LENGTH)
+
+
+def of_request(given: str) -> str:
+    """The id of an HTTP request: the one that its client gave it, where it is one, or a new one."""
+    return given if _REQUEST.fullmatch(given) else new_id()
 
 
 def encode(number: int, length: int) -> str:

@@ -147,6 +147,10 @@ class Ledger:
         """The question of `get`, for somebody's round trip."""
         return Question("FCALL_RO", f"{self.library}_look", 1, self.keys.prefix, env_id)
 
+    def glancing(self, env_id: str, *hashes: str) -> Question:
+        """A digest of all that `get` tells and of what is in these hashes: the same as long as none of it changes."""
+        return Question("FCALL_RO", f"{self.library}_glance", 1, self.keys.prefix, env_id, *hashes)
+
     def environments(
         self, owner: str | None = None, states: Collection[State] = (), limit: int = 50, cursor: str = ""
     ) -> tuple[list[Environment], str]:

@@ -173,6 +173,18 @@ local function look(P, id)
   return #record > 0 and { cjson.encode(record), redis.call('GET', P .. ':contract:' .. id), position_of(P, id) } or nil
 end
 
+-- glance id [hash]... → a digest of what `look` tells of an environment and of what the hashes hold: the same as long as none
+-- of it changes. Every change of a record has an event of its own.
+local function glance(P, id, ...)
+  local env = redis.call('HMGET', P .. ':env:' .. id, 'event', 'owner')
+  local parts = { env[1] or '', env[2] or '', int(position_of(P, id)) }
+  for _, key in ipairs({ ... }) do
+    parts[#parts + 1] = key
+    for _, text in ipairs(redis.call('HGETALL', key)) do parts[#parts + 1] = int(#text) .. ':' .. text end
+  end
+  return redis.sha1hex(table.concat(parts, ' '))
+end
+
 -- position id → how many wait before it, plus 1; 0 where it does not wait
 local function position(P, id)
   return position_of(P, id)

@@ -1,0 +1,91 @@
+"""Questions of several requests in one round trip: who asks while others are being answered goes with the next trip.
+
+The busier a process is, the more go together, and the less each costs.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis import ConnectionPool, RedisError, ResponseError
+
+
+@dataclass(eq=False)
+class _Asked:
+    """A question of one request."""
+
+    command: bytes  # as it goes over the wire
+    turn: Any = field(default_factory=threading.Lock)  # released once it is answered, or when it is to lead
+    leads: bool = False
+    answered: bool = False
+    reply: Any = None
+
+
+class Together:
+    """Asks for all requests of this process. At any time one of them leads: it takes along all who wait."""
+
+    def __init__(self, pool: ConnectionPool):
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._waiting: list[_Asked] = []
+        self._led = False
+
+    def ask(self, command: bytes) -> Any:
+        """What Redis answers to a command that is packed already; None where it does not, or refuses."""
+        mine = _Asked(command)
+        mine.turn.acquire()
+        with self._lock:
+            self._waiting.append(mine)
+            if not self._led:
+                self._led = mine.leads = True
+        if not mine.leads:
+            self._wait(mine)
+        if not mine.answered:
+            self._lead()
+        return mine.reply
+
+    def _wait(self, mine: _Asked) -> None:
+        try:
+            mine.turn.acquire()
+        except BaseException:  # the request is broken off
+            with self._lock:
+                if mine in self._waiting:
+                    self._waiting.remove(mine)
+            if mine.leads:
+                self._pass_on()
+            raise
+
+    def _lead(self) -> None:
+        with self._lock:
+            gone, self._waiting = self._waiting, []
+        try:
+            self._exchange(gone)
+        except RedisError:
+            pass  # who was not answered goes the long way, which says what is wrong
+        finally:
+            for asked in gone:
+                asked.answered = True
+                asked.turn.release()
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        with self._lock:
+            self._led = bool(self._waiting)
+            if self._led:
+                self._waiting[0].leads = True
+                self._waiting[0].turn.release()
+
+    def _exchange(self, together: list[_Asked]) -> None:
+        connection = self._pool.get_connection()
+        try:
+            text = b"".join(asked.command for asked in together)
+            connection.send_packed_command([text])  # type: ignore[no-untyped-call]
+            for asked in together:
+                try:
+                    asked.reply = connection.read_response()
+                except ResponseError:
+                    asked.reply = None
+        finally:
+            self._pool.release(connection)
