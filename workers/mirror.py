@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,9 @@ _APT_OPTIONS = re.compile(
     r"^(Acquire::(?:(?:http|https|ftp)::(?:Proxy(?:::[^ ]+)?|CAInfo|CAPath|Verify-Peer|Verify-Host|Timeout)"
     r'|Check-Valid-Until|Check-Date|Retries)) "([^"]+)";$'
 )
-_STEP = re.compile(r"^(Get:\d+|Unpacking|Setting up) (\S+)")
+# a package that is fetched has its name, architecture and version; an index has not
+_STEP = re.compile(r"^(Get):\d+ \S+ \S+ \S+ \S+ \S+ \S+ \[|^(Unpacking|Setting up) \S+")
+_WORDS = {"Get": "Downloading", "Unpacking": "Unpacking", "Setting up": "Setting up"}
 _COUNT = re.compile(r"(\d+) newly installed")
 
 Progress = Callable[[float, str], None]
@@ -35,7 +38,7 @@ class _Steps:
     """Packages fetched, unpacked and set up, of those that there will be."""
 
     announced: int = 0
-    done: int = 0
+    done: Counter[str] = field(default_factory=Counter)  # by step
     fraction: float = 0.0
     tail: list[str] = field(default_factory=list)
 
@@ -44,12 +47,13 @@ class _Steps:
         self.tail = [*self.tail[-29:], line]
         if count := _COUNT.search(line):
             self.announced += int(count[1])
-        if step := _STEP.match(line):
-            self.done += 1
+        if found := _STEP.match(line):
+            step = found[1] or found[2]
+            self.done[step] += 1
             # apt says how many there are twice, so the whole grows on the way; the bar does not go back
             expected = 3 * max(self.announced, USUAL_PACKAGES)
-            self.fraction = max(self.fraction, min(1.0, self.done / expected))
-            return "Downloading packages" if step[1].startswith("Get") else f"{step[1]} {step[2]}"
+            self.fraction = max(self.fraction, min(1.0, self.done.total() / expected))
+            return f"{_WORDS[step]} packages: {self.done[step]} of {max(self.announced, self.done[step])}"
         return line[3:] if line.startswith("I: ") else None
 
 

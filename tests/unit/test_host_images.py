@@ -30,8 +30,10 @@ def test_a_machine_of_another_kind_names_no_mirror() -> None:
 
 def test_the_bar_moves_with_packages_and_never_back() -> None:
     steps, seen = _Steps(), []
-    lines = ["I: running apt-get update...", "0 upgraded, 60 newly installed, 0 to remove"]
-    lines += [f"Get:{n} http://mirror.lab/debian bookworm/main amd64 p{n}" for n in range(60)]
+    lines = ["I: running apt-get update...", "Get:1 http://mirror.lab/debian bookworm InRelease [151 kB]"]
+    lines += ["Get:2 http://mirror.lab/debian bookworm/main amd64 Packages [8790 kB]"]
+    lines += ["0 upgraded, 60 newly installed, 0 to remove"]
+    lines += [f"Get:{n} http://mirror.lab/debian bookworm/main amd64 p{n} amd64 1:1.0 [9900 B]" for n in range(60)]
     lines += [f"Unpacking p{n} (1.0) ..." for n in range(60)]
     lines += ["0 upgraded, 70 newly installed, 0 to remove"]
     lines += [f"Setting up p{n} (1.0) ..." for n in range(60)]
@@ -42,5 +44,7 @@ def test_the_bar_moves_with_packages_and_never_back() -> None:
     assert seen == sorted(seen)
     assert 0.4 < seen[-1] <= 1
     assert said[0] == "running apt-get update..."
-    assert "Downloading packages" in said
-    assert said[-1] == "Setting up p59"
+    assert said[1:4] == [None] * 3, "an index is no package"
+    assert said[4] == "Downloading packages: 1 of 60"
+    assert "Unpacking packages: 60 of 60" in said
+    assert said[-1] == "Setting up packages: 60 of 130"
