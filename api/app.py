@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -69,6 +70,14 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+_HEADERS = [
+    ("Content-Security-Policy", _POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+]
 
 
 def build(settings: Settings | None = None) -> Flask:
@@ -79,7 +88,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.config["MAX_FORM_PARTS"] = 16
     app.json.sort_keys = False  # type: ignore[attr-defined]
     parts = app.extensions["dcloud"] = services.make(settings or read_settings())
-    app.wsgi_app = InTime(Glances(app.wsgi_app, parts))  # type: ignore[method-assign]
+    app.wsgi_app = InTime(_guarded(Glances(app.wsgi_app, parts)))  # type: ignore[method-assign]
     if hops := parts.settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     app.before_request(_begin)
@@ -109,10 +118,16 @@ def _finish(response: Response) -> Response:
     headers = response.headers
     headers["X-Request-Id"] = g.get("request_id", "")
     headers.setdefault("Cache-Control", "no-store")
-    headers["Content-Security-Policy"] = _POLICY
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["Referrer-Policy"] = "same-origin"
-    headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
     return response
+
+
+def _guarded(wsgi_app: Any) -> Any:
+    """`wsgi_app`, with what each of its answers tells browsers."""
+
+    def answer(environ: Any, start_response: Any) -> Any:
+        def begin(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            return start_response(status, headers + _HEADERS, *error)
+
+        return wsgi_app(environ, begin)
+
+    return answer

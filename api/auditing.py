@@ -4,13 +4,14 @@ to sign in, and what an admin sees of somebody else's. What nobody did, having n
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from flask import Flask, Response, current_app, g, request
 
 from api import auth
 from api.services import services
-from common.audit import Entry
+from common.audit import Entry, now
 from common.principal import Principal
 
 # each key that is typed (`channels.begin` has its line), and questions that change nothing
@@ -35,6 +36,19 @@ def note(target: str = "", user: str = "", **details: Any) -> None:
     noted["details"].update(details)
 
 
+def ahead(status: int, target: str, **details: Any) -> Entry:
+    """The entry of the current request, should it end in this way: for who writes it together with what it tells of.
+
+    `written` says that it was. Where the request ends otherwise, there is an entry of that too.
+    """
+    return replace(_entry(status, target, "", details), at=now())
+
+
+def written(entry: Entry) -> None:
+    """Say that Redis has this entry of the current request."""
+    g.written = entry
+
+
 def _record(response: Response) -> Response:
     if response.status_code == 429:  # it did nothing, and whoever sends a thousand a second must not fill the log
         return response
@@ -43,18 +57,27 @@ def _record(response: Response) -> Response:
     if endpoint and endpoint not in QUIET and (caller or noted["user"] or noted["target"]):
         target = noted["target"] or "/".join(str(value) for value in (request.view_args or {}).values())
         if noted["user"] or _counts(endpoint, caller, target):
-            entry = Entry(
-                action=endpoint,
-                user=caller.user if caller else noted["user"],
-                target=target,
-                status=response.status_code,
-                token=caller.token_id if caller else "",
-                address=request.remote_addr or "",
-                request=g.get("request_id", ""),
-                details=noted["details"],
-            )
-            services().audit.write(entry, redis=response.status_code != 503)
+            entry = _entry(response.status_code, target, noted["user"], noted["details"])
+            there: Entry | None = g.get("written")
+            if there is not None and replace(entry, at=there.at) == there:
+                services().audit.write(there, redis=False)
+            else:
+                services().audit.write(entry, redis=response.status_code != 503)
     return response
+
+
+def _entry(status: int, target: str, user: str, details: dict[str, Any]) -> Entry:
+    caller: Principal | None = g.get("principal")
+    return Entry(
+        action=request.endpoint or "",
+        user=caller.user if caller else user,
+        target=target,
+        status=status,
+        token=caller.token_id if caller else "",
+        address=request.remote_addr or "",
+        request=g.get("request_id", ""),
+        details=details,
+    )
 
 
 def _counts(endpoint: str, caller: Principal | None, target: str) -> bool:

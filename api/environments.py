@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 
 from flask import Blueprint, Response, g, jsonify, request
@@ -49,7 +47,7 @@ LOOK_AGAIN_SECONDS = 5.0  # a place in the queue changes without an event
 )
 def submit() -> Response:
     """Accept a contract."""
-    return _answer(accept(named_contracts.submitted(), bodies.idempotency_key()), 202)
+    return _answer(accept(named_contracts.submitted(), bodies.idempotency_key(), 202), 202)
 
 
 @blueprint.get("/environments")
@@ -108,17 +106,26 @@ def start(env_id: str) -> Response:
     return _answer(services().ledger.start(env_id, seen=as_seen(env_id)), 202)
 
 
-def accept(contract: Contract, key: str) -> Environment:
-    """Submit for whoever asks; the same `key` gives the same environment. Raises ContractError, Conflict, Refused."""
+def accept(contract: Contract, key: str, status: int = 303) -> Environment:
+    """Submit for whoever asks; the same `key` gives the same environment. Raises ContractError, Conflict, Refused.
+
+    `status` is what will be answered: the line of the audit log is written together with the environment, so that the
+    answer waits for the disk once.
+    """
     if contract.priority > USER_PRIORITY and not principal().admin:
         raise Refused(403, f"priority is {contract.priority}; above {USER_PRIORITY} it needs an admin.")
     if not contract.wait and (problem := systems.unavailable(contract, services().ledger)):
         raise ContractError([Problem("os", f"{problem} Or {WAIT}")])
+    parts, env_id = services(), ids.new_id()
+    entry = auditing.ahead(status, env_id, name=contract.name or env_id)
+    line = parts.audit.beside(entry)
     try:
-        found = services().ledger.submit(ids.new_id(), principal().user, contract, key, _digest(contract), g.request_id)
+        found = parts.ledger.submit(env_id, principal().user, contract, key, contract.digest, g.request_id, line)
     except NeverFits as error:
         raise _too_large(contract.resources, error.nearest) from None
     auditing.note(found.id, name=found.name)
+    if found.id == env_id:
+        auditing.written(entry)
     return found
 
 
@@ -168,10 +175,6 @@ def _changed(found: Environment, seconds: float) -> Environment:
             if wire.etag(found) != before or left <= 0:
                 return found
             wake.wait(min(left, LOOK_AGAIN_SECONDS))
-
-
-def _digest(contract: Contract) -> str:
-    return hashlib.sha256(json.dumps(contract.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
 def _owner() -> str | None:

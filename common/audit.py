@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -45,6 +45,11 @@ class Entry:
     at: str = ""  # ISO 8601, UTC
 
 
+def now() -> str:
+    """The time as entries have it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class AuditLog:
     """Where entries go, and where admins read them. `redis` decodes responses."""
 
@@ -56,11 +61,9 @@ class AuditLog:
     def write(self, entry: Entry, *, redis: bool = True) -> None:
         """Keep an entry. What is done is done: where a place cannot be written to, the log says so, and no error comes.
 
-        `redis` False leaves it at the file, for when Redis is known to be away.
+        `redis` False leaves it at the file, for when Redis is known to be away or has the entry already.
         """
-        values = {name: _short(value) for name, value in asdict(entry).items()}
-        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = json.dumps({"at": at, **{name: value for name, value in values.items() if name != "at"}})
+        line = _line(entry)
         try:
             self._append(line.encode("ascii") + b"\n")
         except OSError as error:
@@ -70,6 +73,10 @@ class AuditLog:
                 self._redis.xadd(self._keys.audit(), {"e": line}, maxlen=MOST_IN_REDIS, approximate=True)
             except RedisError as error:
                 log.error("the audit log in Redis cannot be written: %s", error)
+
+    def beside(self, entry: Entry) -> tuple[str, int, str]:
+        """An entry for who writes to Redis anyway: the stream, how many entries it has, the line of this one."""
+        return self._keys.audit(), MOST_IN_REDIS, _line(entry)
 
     def page(self, before: str = "", limit: int = 50, user: str = "", action: str = "") -> tuple[list[Entry], str]:
         """Entries before the stream id `before` ("" is the end), newest first, and where the next page begins."""
@@ -99,6 +106,11 @@ class AuditLog:
             os.close(descriptor)
         if full:
             self.file.replace(self.file.with_name(f"audit-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.jsonl"))
+
+
+def _line(entry: Entry) -> str:
+    values = {name: _short(value) for name, value in vars(entry).items() if name != "at"}
+    return json.dumps({"at": entry.at or now(), **values})
 
 
 def _short(value: Any) -> Any:

@@ -6,9 +6,11 @@ raises ContractError with every problem of the document at once, each with its p
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, cast
 
 from marshmallow import ValidationError, post_load, validates_schema
@@ -81,7 +83,19 @@ class Contract:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; `from_dict` reads them back."""
-        return asdict(self)
+        resources = {**vars(self.resources), "gpus": {**vars(self.resources.gpus)}}
+        parts = {"os": {**vars(self.os)}, "language": {**vars(self.language)}, "resources": resources}
+        return {field: getattr(self, field) for field in self.__dataclass_fields__} | parts
+
+    @cached_property
+    def text(self) -> str:
+        """As the ledger keeps it: JSON."""
+        return json.dumps(self.to_dict(), separators=(",", ":"))
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all that it says."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Contract:

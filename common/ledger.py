@@ -120,19 +120,26 @@ class Ledger:
     # for clients
 
     def submit(
-        self, env_id: str, owner: str, contract: Contract, request: str = "", digest: str = "", origin: str = ""
+        self,
+        env_id: str,
+        owner: str,
+        contract: Contract,
+        request: str = "",
+        digest: str = "",
+        origin: str = "",
+        log: tuple[str, int, str] | None = None,
     ) -> Environment:
         """Accept an environment. `request` is its owner's idempotency key ("" is none), `digest` a hash of the body,
-        `origin` the id of the HTTP request, for logs.
+        `origin` the id of the HTTP request, for logs. `log` is a stream, how many entries it has, and a line for it,
+        written in the same step.
 
         The same key and digest give the first environment again; raises Conflict for another digest, and
         NeverFits for what no host could hold even if it were empty, unless the contract says to wait.
         """
         wanted = contract.resources
-        text = json.dumps(contract.to_dict(), separators=(",", ":"))
         submission = (
-            env_id, owner, contract.name or env_id, text, shape(wanted), contract.priority, cost(wanted),
-            contract.lifetime_seconds * 1000, request, digest, "1" if contract.wait else "0", origin,
+            env_id, owner, contract.name or env_id, contract.text, shape(wanted), contract.priority, cost(wanted),
+            contract.lifetime_seconds * 1000, request, digest, "1" if contract.wait else "0", origin, *(log or ()),
         )  # fmt: skip
         known, seen = self._calls(("submit", *submission), ("look", env_id))
         return seen_environment(env_id, seen) if known == env_id else self.get(known)
@@ -196,7 +203,7 @@ class Ledger:
         """Give a stopped environment more. Raises NotFound, Changed, IllegalTransition where there is no more."""
         contract = self.get(env_id).contract
         bigger = replace(contract, resources=replace(contract.resources, storage_mib=storage_mib))
-        text = json.dumps(bigger.to_dict(), separators=(",", ":"))
+        text = bigger.text
         self._call("grow", env_id, storage_mib, text, *_version(seen))
         return self.get(env_id)
 

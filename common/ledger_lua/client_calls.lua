@@ -1,7 +1,7 @@
 -- What clients ask for.
 
 -- nil, or what is wrong with a submit.
-local function problem_of(id, owner, shape, priority, cost, lifetime, request, origin)
+local function problem_of(id, owner, shape, priority, cost, lifetime, request, origin, log, most, line)
   if #id > 64 or not id:find('^[%w_-]+$') then return 'an id has 1 to 64 letters, digits, - and _' end
   if #owner > 128 or not owner:find('^[^%s%c:|*]+$') then return 'an owner has 1 to 128 characters, none of them blank or one of : | *' end
   if not shape_of(shape) then return 'shape ' .. shape .. ' is not cpu:ram:storage:gpus:gpu_mib:gpu_model' end
@@ -10,6 +10,7 @@ local function problem_of(id, owner, shape, priority, cost, lifetime, request, o
   if not integer(lifetime, 0, LARGEST) then return 'lifetime is a whole number of ms' end
   if #request > 256 then return 'an idempotency key has at most 256 bytes' end
   if #origin > 64 then return 'an origin has at most 64 bytes' end
+  if log and not (integer(most, 1, LARGEST) and line) then return 'a log has a whole number of entries, and the line is one of them' end
 end
 
 -- Where an environment goes when it comes to wait: into the queue, or beside it while it is over quota.
@@ -23,10 +24,11 @@ local function wait_for_room(P, id, env)
   wake_for(P, env)
 end
 
--- submit id owner name contract shape priority cost lifetime_ms request digest wait [origin] → id
-local function submit(P, id, owner, name, contract, shape, priority, cost, lifetime, request, digest, wait, origin)
+-- submit id owner name contract shape priority cost lifetime_ms request digest wait [origin [log most line]] → id; where it
+-- is accepted, the line is appended in the same step to a log, a stream of so many entries
+local function submit(P, id, owner, name, contract, shape, priority, cost, lifetime, request, digest, wait, origin, log, most, line)
   origin = origin or ''
-  local problem = problem_of(id, owner, shape, priority, cost, lifetime, request, origin)
+  local problem = problem_of(id, owner, shape, priority, cost, lifetime, request, origin, log, most, line)
   if problem then return bad(problem) end
   local request_key = P .. ':request:' .. owner .. ':' .. request
   if request ~= '' then
@@ -40,6 +42,7 @@ local function submit(P, id, owner, name, contract, shape, priority, cost, lifet
   if redis.call('EXISTS', P .. ':env:' .. id) == 1 then return id end
   local need = shape_of(shape)
   if wait ~= '1' and not can_ever_fit(P, need) then return fail('NEVER', nearest(P, need)) end
+  if log then redis.call('XADD', log, 'MAXLEN', '~', most, '*', 'e', line) end
   local now = int(time_ms())
   local env = { name = name, owner = owner, shape = shape, priority = priority, cost = cost, lifetime = lifetime, host = '',
     gpus = '', token = '0', pin = '', attempt = '1', created = now, started = '', expires = '', since = now, parked = '',

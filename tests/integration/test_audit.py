@@ -77,6 +77,26 @@ def test_what_is_done_is_written_down_with_who_and_to_what(
     assert parts.audit.file.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_submit_and_its_line_are_written_in_one_step(
+    ada: FlaskClient, root: FlaskClient, parts: Services, redis_url: str
+) -> None:
+    submitted(ada)  # so that what is looked up once is known
+    with Redis.from_url(redis_url, decode_responses=True) as redis, redis.monitor() as monitor:
+        made = [ada.post(ENVIRONMENTS, json={}, headers={"Idempotency-Key": "once"}).get_json()["id"]]
+        redis.ping()
+        sent = []
+        while (heard := monitor.next_command())["command"] != "PING":
+            sent += [heard["command"].split()[0].lower()] if heard["client_type"] != "lua" else []
+    assert "xadd" not in sent
+    assert sent.count("fcall") == 1 + 1  # the submit, and the look at what it made
+    made.append(ada.post(ENVIRONMENTS, json={}, headers={"Idempotency-Key": "once"}).get_json()["id"])
+    assert made[0] == made[1]
+    ada.post(ENVIRONMENTS, json={"os": 1})
+    found = entries(root)[1:]
+    assert [(entry["target"], entry["status"]) for entry in found] == [(made[0], 202), (made[0], 202), ("", 422)]
+    assert lines(parts)[1:4] == found
+
+
 def test_no_secret_is_in_it(app: Flask, root: FlaskClient, parts: Services, token_of: Callable[..., str]) -> None:
     root.post("/api/v1/users", json={"name": "eve", "password": PASSWORD})
     root.put("/api/v1/users/eve/password", json={"password": "staple correct horse"})
