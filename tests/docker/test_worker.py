@@ -72,12 +72,21 @@ class Site:
         return self.ledger.get(env_id)
 
     def until(self, true: Callable[[], Any], seconds: float = 60, what: Callable[[], Any] = str) -> None:
+        """Wait, but not for a worker that has ended by itself."""
         deadline = time.monotonic() + seconds
         while not true():
-            if time.monotonic() > deadline:
+            ended = [name for name, process in self.workers.items() if process.poll() is not None]
+            if ended or time.monotonic() > deadline:
                 said = "\n".join(f"{p.name}:\n{p.read_text()[-3000:]}" for p in self.logs.iterdir())
-                pytest.fail(f"not within {seconds} s: {what()}\n{said}")
+                why = f"the worker of {', '.join(ended)} has ended" if ended else f"not within {seconds} s"
+                pytest.fail(f"{why}: {what()}\n{said}")
             time.sleep(0.05)
+
+    def kill(self, name: str = "a", sign: signal.Signals = signal.SIGKILL) -> int:
+        """End the worker of a host, and wait until it has ended; its exit status."""
+        process = self.workers.pop(name)
+        process.send_signal(sign)
+        return process.wait(timeout=30)
 
     def containers(self, engine: DockerClient) -> list[Any]:
         return list(
@@ -164,8 +173,7 @@ def test_a_worker_killed_while_it_builds_loses_nothing(site: Site, engine: Docke
     site.work()
     env_id = site.submit(("idna==3.10",))
     site.wait(env_id, State.BUILDING, State.STARTING)
-    site.workers["a"].kill()
-    site.workers["a"].wait()
+    site.kill()
     site.work()
     environment = site.wait(env_id, State.RUNNING)
     assert environment.attempt in (1, 2), "1 where the kill came after the last step"
@@ -178,8 +186,7 @@ def test_a_worker_killed_while_environments_run_finds_them_again(site: Site, eng
     env_id = site.submit()
     first = site.wait(env_id, State.RUNNING)
     (container,) = site.containers(engine)
-    site.workers["a"].kill()
-    site.workers["a"].wait()
+    site.kill()
     site.work()
     site.until(lambda: site.ledger.hosts()[0].epoch > 0 and site.run(env_id, "true")[0] == 0)
     assert site.ledger.get(env_id).token == first.token
@@ -284,8 +291,7 @@ def test_a_host_that_is_shut_down_keeps_the_storage_and_says_so(site: Site, engi
     site.work()
     env_id = site.submit()
     site.wait(env_id, State.RUNNING)
-    site.workers["a"].send_signal(signal.SIGTERM)
-    assert site.workers["a"].wait(timeout=30) == 0
+    assert site.kill(sign=signal.SIGTERM) == 0
     site.shut_down("a")
     assert site.ledger.get(env_id).state is State.STOPPED
     assert site.ledger.get(env_id).reason == Reason.HOST_SHUTDOWN
