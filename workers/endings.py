@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from common.environment import Job
 from common.errors import IllegalTransition, NotFound, StaleToken
 from common.states import SENTENCES, Reason, State
 from workers.containers import Found
@@ -75,6 +76,13 @@ class Endings:
         except (StaleToken, IllegalTransition, NotFound):
             return 0
         return job.token
+
+    def seen(self, job: Job, container_id: str) -> int:
+        """`ended` where the container has ended before the ledger called it running: nobody could tell of that yet."""
+        found = self.member.host.container(container_id)
+        if found and found.running:
+            return 0
+        return self.ended(job.id, job.token, lambda: found)
 
     def _why(self, container: Found | None) -> tuple[Reason, str]:
         if container is None or container.exit_code is None:

@@ -75,6 +75,7 @@ class Reconciler:
                 container = found.get(env_id)
                 if state is State.STARTING and container and container.running and container.token == job.token:
                     member.advance(job, State.RUNNING, 100, "Running")
+                    self.endings.seen(job, container.container_id)
                     continue
                 with self.runs.exclusive(env_id):
                     if job.has_storage:

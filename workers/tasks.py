@@ -120,10 +120,8 @@ def _make(member: Member, job: Job) -> str:
 
 
 def _see_it_live(member: Member, job: Job, container_id: str) -> None:
-    """A container that ended before the ledger called it running: the watcher could not tell of that yet."""
     try:
-        found = member.host.container(container_id)
-        if (found is None or not found.running) and Endings(member).ended(job.id, job.token, lambda: found):
+        if Endings(member).seen(job, container_id):
             stop_environment.apply_async((job.id, job.token), queue=queue_of(member.name))
     except (EngineError, RedisUnavailable) as error:
         log.warning("the reconciler will find it: %s", error)

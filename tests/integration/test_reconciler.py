@@ -100,6 +100,14 @@ def test_what_is_started_while_the_engine_lists_is_not_taken_for_lost(site: Site
     assert site.ledger.get("e1").state is State.STOPPING
 
 
+def test_what_ends_while_it_is_taken_up_is_told_at_once(site: Site) -> None:
+    job = site.claim("e1", State.BUILDING, State.STARTING)
+    site.host.begin(job)
+    site.host.meanwhile = lambda: site.host.remove("e1")
+    assert site.reconciler.sweep()
+    assert site.ledger.get("e1").state is State.STOPPING
+
+
 def test_what_a_dead_worker_left_runs_where_it_was_started_and_else_waits_again(site: Site) -> None:
     started, unstarted, built = (site.claim(name, State.BUILDING) for name in ("started", "unstarted", "built"))
     site.advance(started, State.STARTING)
