@@ -1,4 +1,4 @@
-"""The engine: the one gateway to Docker. What it raises is translated here.
+"""The engine: the one gateway to Docker. What it raises is in `engine_errors.py`.
 
 Containers and volumes are made with the labels below; "ours" means both `dcloud.env` (or
 `dcloud.builder`) and our own `dcloud.prefix`. Nothing else is listed, stopped or removed.
@@ -6,16 +6,17 @@ Containers and volumes are made with the labels below; "ours" means both `dcloud
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import docker
-from docker.errors import APIError, DockerException, NotFound
-from requests.exceptions import RequestException
+from docker.errors import APIError, NotFound
 
-from common.errors import DCloudError
 from common.settings import Settings
+from workers.engine_errors import EngineConflict, EngineError, EngineMissing, EngineUnavailable, translated
+
+__all__ = ["Engine", "EngineConflict", "EngineError", "EngineMissing", "EngineUnavailable"]
 
 ENV = "dcloud.env"
 TOKEN = "dcloud.token"  # noqa: S105
@@ -28,37 +29,6 @@ BUILDER = "dcloud.builder"
 
 TIMEOUT_SECONDS = 120
 CONNECTIONS = 128  # streams of logs and sessions hold one each
-
-
-class EngineError(DCloudError):
-    """The engine refused a call; the text is its own explanation."""
-
-
-class EngineUnavailable(EngineError):
-    """The engine does not answer."""
-
-
-class EngineMissing(EngineError):
-    """The engine knows no such container, image, volume or network."""
-
-
-class EngineConflict(EngineError):
-    """The name is taken, or the thing is in use."""
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Let what Docker's SDK raises through as our own errors."""
-    try:
-        yield
-    except NotFound as error:
-        raise EngineMissing(_said(error)) from None
-    except APIError as error:
-        raise (EngineConflict if error.status_code == 409 else EngineError)(_said(error)) from None
-    except (DockerException, RequestException, OSError) as error:
-        raise EngineUnavailable(
-            f"The Docker engine does not answer ({error}). Start it, or set DCLOUD_DOCKER_HOST to its address."
-        ) from None
 
 
 class Engine:
@@ -299,8 +269,3 @@ class Engine:
                 self._api.remove_network(name)
             except NotFound:
                 return
-
-
-def _said(error: APIError) -> str:
-    explanation: Callable[[], str] | str | None = error.explanation
-    return str(explanation or error)
