@@ -33,6 +33,8 @@ class Settings:
     capacity_cpu: str = ""  # cores that may be given out; empty is all
     capacity_ram: str = ""  # RAM that may be given out; empty is what the machine has less 1 GiB
     capacity_storage: str = ""  # storage that may be given out; empty is 80 % of what is free
+    storage: str = ""  # what limits new environments' storage: loop or quota (XFS); empty is loop, else quota
+    seccomp_profile: str = "/usr/share/containers/seccomp.json"  # quota begins with it; the distribution's own
     worker_threads: int = 8  # environments that one host builds or starts at the same time
     heartbeat_seconds: float = 10.0  # time between a host's heartbeats
     lease_seconds: float = 40.0  # silence after which a host counts as lost

@@ -117,7 +117,7 @@ def host_config(job: Job, place: Place, settings: Settings) -> dict[str, Any]:
             {"Name": "core", "Soft": 0, "Hard": 0},
         ],
         "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges"],
+        "SecurityOpt": ["no-new-privileges", *_seccomp(place.volume)],
         "IpcMode": "private",
         "CgroupnsMode": "private",
         "NetworkMode": place.network,
@@ -127,6 +127,11 @@ def host_config(job: Job, place: Place, settings: Settings) -> dict[str, Any]:
     if job.gpus:
         config["DeviceRequests"] = [_device_request(job.gpus, place.cdi)]
     return config
+
+
+def _seccomp(volume: Volume) -> list[str]:
+    """A profile where the storage's limit needs one, nothing where the engine's default will do."""
+    return [f"seccomp={volume.seccomp}"] if volume.seccomp else []
 
 
 def _device_request(uuids: Sequence[str], cdi: bool) -> dict[str, Any]:

@@ -14,15 +14,18 @@ from common.inventory import Inventory, Offer
 from common.settings import Settings
 from common.units import MIB
 from workers.cards import Cards
+from workers.volumes import Volumes
 
 RAM_KEPT_MIB = 1024  # for the host itself
 STORAGE_SHARE = 0.8  # of what is free
 
 
-def gather(settings: Settings, engine_version: str, cards: Cards, offers: tuple[Offer, ...] = ()) -> Inventory:
+def gather(
+    settings: Settings, engine_version: str, cards: Cards, volumes: Volumes, offers: tuple[Offer, ...] = ()
+) -> Inventory:
     """The inventory now. Raises SettingsError where a capacity cannot be read."""
     driver = cards.driver()
-    storage_limit, notes = _storage_limit()
+    storage_limit, notes = _storage_limit(volumes)
     notes += tuple(f"GPU {gpu.uuid} is not given out: {cards.why(gpu)}." for gpu in driver.gpus if not gpu.healthy)
     return Inventory(
         cpu_milli=_capacity("DCLOUD_CAPACITY_CPU", settings.capacity_cpu, units.cpu_milli, _cpu_milli),
@@ -31,7 +34,7 @@ def gather(settings: Settings, engine_version: str, cards: Cards, offers: tuple[
             "DCLOUD_CAPACITY_STORAGE",
             settings.capacity_storage,
             units.size_mib,
-            lambda: _storage_mib(settings.data_dir),
+            lambda: _storage_mib(settings.data_dir, volumes.taken_bytes()),
         ),
         gpus=driver.gpus,
         driver=driver.version,
@@ -64,17 +67,15 @@ def _ram_mib() -> int:
     return 0
 
 
-def _storage_mib(data_dir: Path) -> int:
+def _storage_mib(data_dir: Path, taken_bytes: int) -> int:
     """Free now, and what our own volumes have taken already: those are counted as allocations."""
-    free = shutil.disk_usage(data_dir).free
-    ours = sum(image.stat().st_blocks * 512 for image in data_dir.glob("volumes/*/storage.img"))
-    return int((free + ours) * STORAGE_SHARE) // MIB
+    return int((shutil.disk_usage(data_dir).free + taken_bytes) * STORAGE_SHARE) // MIB
 
 
-def _storage_limit() -> tuple[str, tuple[str, ...]]:
-    if Path("/dev/loop-control").exists() and shutil.which("mkfs.ext4"):
-        return "loop", ()
-    return "", ("Storage cannot be limited: loop devices or e2fsprogs are missing. Environments are not claimed.",)
+def _storage_limit(volumes: Volumes) -> tuple[str, tuple[str, ...]]:
+    if storage := volumes.storage():
+        return storage.name, ()
+    return "", (f"Storage cannot be limited, so environments are not claimed. {' '.join(volumes.missing())}",)
 
 
 def _machine(data_dir: Path) -> str:

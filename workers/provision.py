@@ -95,7 +95,7 @@ class Host:
 
     def inventory(self) -> Inventory:
         """What this host has now."""
-        return inventory.gather(self.settings, self.engine.version, self.cards, self.images.offers())
+        return inventory.gather(self.settings, self.engine.version, self.cards, self.volumes_, self.images.offers())
 
     def start(self, job: Job, report: Report) -> str:
         """Make everything that `job` needs and start its container; the container's id.

@@ -1,10 +1,11 @@
-"""Volumes: the sized storage of an environment, a file with an ext4 file system that is mounted by a loop device.
+"""Volumes: the sized storage of an environment: its workspace, its home and its changes to the layer.
 
 data_dir/volumes/<environment>/
     owner.json    whose it is; written first, so that a crash leaves nothing unnamed
-    storage.img   the file system; sparse, so that only what is used takes room
+    size_mib      what it was made or grown to
     mount/        where it is mounted: home, workspace, and layers/<key>/{upper,work}
-    lock.txt      the libraries, pinned: a restart must find the layer that the upper side lies on
+    pinned.json   the libraries, with versions: a restart must find the layer that the upper side lies on
+    ...           and what its kind of storage keeps there: `loop_storage.py` or `quota_storage.py`
 """
 
 from __future__ import annotations
@@ -13,21 +14,19 @@ import json
 import os
 import re
 import subprocess
-import time
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-from common.errors import ProvisionError
+from common.errors import ProvisionError, SettingsError
 from common.settings import Settings
 from common.states import Reason
-from common.units import MIB
+from workers.loop_storage import LoopStorage
+from workers.mounts import mounted, unmount
+from workers.quota_storage import QuotaStorage
 
 USER = 1000  # user and group of everything that belongs to an environment
-MOUNT_OPTIONS = "loop,nosuid,nodev,noatime"
-TIMEOUT_SECONDS = 120
-RELEASE_SECONDS = 20.0
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
@@ -51,6 +50,7 @@ class Volume:
     """A mounted volume."""
 
     directory: Path
+    seccomp: str = ""  # the profile that holds its wall from inside, as JSON; "" is the engine's default
 
     @property
     def home(self) -> Path:
@@ -83,12 +83,56 @@ class Volume:
         return base / "upper", base / "work"
 
 
+class Storage(Protocol):
+    """What limits the volumes of a host. `directory` is a volume's; errors are OSError and SubprocessError."""
+
+    name: str  # in the inventory
+
+    @property
+    def seccomp(self) -> str:
+        """See Volume. May raise ValueError as well."""
+
+    def missing(self) -> str:
+        """What keeps this host from having it, as a sentence; "" where it has it."""
+
+    def holds(self, directory: Path) -> bool:
+        """Whether the volume is of this kind, and completely made."""
+
+    def make(self, directory: Path, size_mib: int) -> None:
+        """Make it, not mounted. After a crash in the middle it is made again."""
+
+    def grow(self, directory: Path, size_mib: int) -> None:
+        """Let it hold more. It is not mounted."""
+
+    def mount(self, directory: Path) -> None:
+        """Mount it at `mount`, which exists."""
+
+    def delete(self, directory: Path) -> None:
+        """Delete what it made or began. Fine where that is nothing. It is not mounted."""
+
+    def taken_bytes(self, directory: Path) -> int:
+        """What it takes of the host's own file system."""
+
+
 class Volumes:
     """The volumes of this host. One thread at a time may work on one environment's."""
 
     def __init__(self, settings: Settings):
+        """Raises SettingsError where the settings name a kind of storage that there is not."""
         self.directory = settings.data_dir / "volumes"
         self.owner = {"host": settings.host, "prefix": settings.key_prefix}
+        self.kinds: tuple[Storage, ...] = (LoopStorage(), QuotaStorage(settings))
+        if settings.storage not in ("", *(kind.name for kind in self.kinds)):
+            raise SettingsError(f"DCLOUD_STORAGE is {settings.storage!r}; it may be loop, quota or empty.")
+        self._wanted = [kind for kind in self.kinds if settings.storage in ("", kind.name)]
+
+    def storage(self) -> Storage | None:
+        """What limits new volumes here, None where nothing can."""
+        return next((kind for kind in self._wanted if not kind.missing()), None)
+
+    def missing(self) -> list[str]:
+        """Why nothing can, a sentence for each kind that would do."""
+        return [said for kind in self._wanted if (said := kind.missing())]
 
     def get(self, env_id: str) -> Volume:
         """The place of a volume, whether or not it exists."""
@@ -103,37 +147,39 @@ class Volumes:
             volume.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not self._ours(volume.directory / "owner.json"):
                 _write(volume.directory / "owner.json", json.dumps(self.owner))
-            image = volume.directory / "storage.img"
-            if not image.exists():
-                _write(volume.directory / "size_mib", str(size_mib))
-                _format(image, size_mib)
-            if int((volume.directory / "size_mib").read_text()) < size_mib:
+            there = self._kind(volume)
+            storage = there or self.storage()
+            if storage is None:
+                raise OSError(" ".join(self.missing()))
+            size = volume.directory / "size_mib"
+            if there is None:
+                _write(size, str(size_mib))
+                storage.make(volume.directory, size_mib)
+            elif int(size.read_text()) < size_mib:
                 self.close(env_id)
-                _grow(image, size_mib)
-                _write(volume.directory / "size_mib", str(size_mib))
-            if not _mounted(volume):
+                storage.grow(volume.directory, size_mib)
+                _write(size, str(size_mib))
+            if not mounted(volume.directory / "mount"):
                 (volume.directory / "mount").mkdir(exist_ok=True)
-                _run("mount", "-t", "ext4", "-o", MOUNT_OPTIONS, image, volume.directory / "mount")
+                storage.mount(volume.directory)
             _make(volume.home, USER, 0o755)
             _make(volume.workspace, USER, 0o755)
             (volume.directory / "mount" / "layers").mkdir(exist_ok=True)
-        except (OSError, subprocess.SubprocessError) as error:
+            return replace(volume, seccomp=storage.seccomp)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise ProvisionError(
                 Reason.STORAGE_UNAVAILABLE, f"The host could not make {size_mib} MiB of storage.", _explain(error)
             ) from error
-        return volume
 
     def close(self, env_id: str) -> None:
-        """Unmount; the file stays. Fine where nothing is mounted."""
-        volume = self.get(env_id)
-        while _mounted(volume):
-            _run("umount", volume.directory / "mount")
+        """Unmount; the files stay. Fine where nothing is mounted."""
+        unmount(self.get(env_id).directory / "mount")
 
     def fill(self, env_id: str) -> Fill | None:
         """How full it is, None where it is not mounted."""
         mount = self.get(env_id).directory / "mount"
         try:
-            if not mount.is_mount():
+            if not mounted(mount):
                 return None
             said = os.statvfs(mount)
         except OSError:
@@ -146,6 +192,8 @@ class Volumes:
         self.close(env_id)
         volume = self.get(env_id)
         if volume.directory.exists():
+            for kind in self.kinds:
+                kind.delete(volume.directory)  # what it had only begun too
             # the owner's name goes last: a crash half-way leaves what `all` still finds
             for path in sorted(volume.directory.iterdir(), key=lambda p: p.name == "owner.json"):
                 if path.is_dir():
@@ -163,49 +211,19 @@ class Volumes:
         """Environments whose storage lies here under this host's name."""
         return [path.parent.name for path in sorted(self.directory.glob("*/owner.json")) if self._ours(path)]
 
+    def taken_bytes(self) -> int:
+        """What all volumes of this machine take of its file system now."""
+        found = [(kind, path) for path in self.directory.glob("*") for kind in self.kinds if kind.holds(path)]
+        return sum(kind.taken_bytes(path) for kind, path in found)
+
+    def _kind(self, volume: Volume) -> Storage | None:
+        return next((kind for kind in self.kinds if kind.holds(volume.directory)), None)
+
     def _ours(self, owner: Path) -> bool:
         try:
             return bool(json.loads(owner.read_text()) == self.owner)
         except (OSError, ValueError):
             return False
-
-
-def _mounted(volume: Volume) -> bool:
-    point = str((volume.directory / "mount").absolute())
-    return any(line.split(" ")[4] == point for line in Path("/proc/self/mountinfo").read_text().splitlines())
-
-
-def _grow(image: Path, size_mib: int) -> None:
-    """Grow an unmounted file system. (While mounted the kernel wants a right that not every root has.)"""
-    deadline = time.monotonic() + RELEASE_SECONDS
-    while _attached(image):
-        # a container that was being started holds a copy of all mounts for a blink
-        if time.monotonic() > deadline:
-            raise OSError(f"{image} is still in use after {RELEASE_SECONDS:g} s; try again")
-        time.sleep(0.1)
-    os.truncate(image, size_mib * MIB)
-    _run("e2fsck", "-f", "-p", image, good=(0, 1))  # 1: it mended something
-    _run("resize2fs", image)
-
-
-def _attached(image: Path) -> bool:
-    """Whether a loop device still serves the file."""
-    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
-        with suppress(OSError):  # given back this moment
-            if backing.read_text().strip() == str(image.absolute()):
-                return True
-    return False
-
-
-def _format(image: Path, size_mib: int) -> None:
-    half_made = image.with_suffix(".new")
-    half_made.unlink(missing_ok=True)
-    with half_made.open("xb") as file:
-        file.truncate(size_mib * MIB)
-    # lazy: the tables are written when they are used; discard would only make holes where holes are
-    options = "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0"
-    _run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", options, half_made)
-    half_made.rename(image)
 
 
 def _make(path: Path, owner: int, mode: int) -> None:
@@ -218,13 +236,6 @@ def _write(path: Path, text: str) -> None:
     new = path.with_suffix(".new")
     new.write_text(text)
     new.rename(path)
-
-
-def _run(*command: str | Path, good: tuple[int, ...] = (0,)) -> None:
-    words = [str(word) for word in command]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
-    if done.returncode not in good:
-        raise subprocess.CalledProcessError(done.returncode, words, done.stdout, done.stderr)
 
 
 def _explain(error: Exception) -> str:

@@ -38,9 +38,10 @@ from common.settings import settings
 from workers import gpuwatcher, inventory
 from workers.cards import Cards
 from workers.member import Member
+from workers.volumes import Volumes
 
 cards, values = Cards(), settings()
-host = SimpleNamespace(cards=cards, inventory=lambda: inventory.gather(values, "28.0", cards))
+host = SimpleNamespace(cards=cards, inventory=lambda: inventory.gather(values, "28.0", cards, Volumes(values)))
 member = Member(values, Ledger.connect(values), host)
 class Faults(gpuwatcher.Faults):
     def __init__(self):
