@@ -126,7 +126,8 @@ def _guarded(wsgi_app: Any) -> Any:
 
     def answer(environ: Any, start_response: Any) -> Any:
         def begin(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
-            return start_response(status, headers + _HEADERS, *error)
+            own = {name.lower() for name, _ in headers}  # a view may have a policy of its own
+            return start_response(status, headers + [item for item in _HEADERS if item[0].lower() not in own], *error)
 
         return wsgi_app(environ, begin)
 

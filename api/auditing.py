@@ -14,10 +14,14 @@ from api.services import services
 from common.audit import Entry, now
 from common.principal import Principal
 
-# each key that is typed (`channels.begin` has its line), and questions that change nothing
+# each key that is typed (`channels.begin` has its line), questions that change nothing, and what pages are drawn with
 QUIET = frozenset(
-    {"channels.give", "checks.check", "imports.convert_file", "pages.check", "pages.fill", "pages.ask_libraries"}
+    {
+        *("channels.give", "checks.check", "imports.convert_file", "pages.check", "pages.fill", "pages.ask_libraries"),
+        "pages.flower_file",
+    }
 )
+LOOKS = frozenset({"pages.flower_tasks"})  # a POST for its length alone
 AGAIN_SECONDS = 600.0  # after which the same look counts as another; pages look every second
 _MOST_SEEN = 10_000
 
@@ -81,7 +85,7 @@ def _entry(status: int, target: str, user: str, details: dict[str, Any]) -> Entr
 
 
 def _counts(endpoint: str, caller: Principal | None, target: str) -> bool:
-    if request.method not in auth.SAFE_METHODS:
+    if request.method not in auth.SAFE_METHODS and endpoint not in LOOKS:
         return True
     privileged = "admin" in auth.needs(current_app, endpoint, request.method) or g.get("anothers", False)
     return privileged and caller is not None and not _just_seen((caller.user, endpoint, target))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from flask import Flask, current_app, g, request
 from redis import RedisError
@@ -80,6 +81,13 @@ def admin(view: View) -> View:
     return view
 
 
+def by_origin(view: View) -> View:
+    """Let scripts that are not ours, and know no CSRF token, call this view: where the browser says that they are of
+    this site."""
+    view.by_origin = True  # type: ignore[attr-defined]
+    return view
+
+
 def needs(app: Flask, endpoint: str, method: str) -> frozenset[str]:
     """The scopes that a caller must have; nothing where it is public. Where `admin` is one, the role must be too."""
     if endpoint in PUBLIC:
@@ -117,10 +125,20 @@ def _caller() -> Principal:
     if caller is None:
         raise Refused(401, "Send a token: `Authorization: Bearer dc_u_…`.")
     if request.method not in SAFE_METHODS:
-        given = request.headers.get(CSRF_HEADER) or request.form.get("csrf", "")
-        if not hmac.compare_digest(given.encode(), session.csrf().encode()):
-            raise Refused(403, "The page is out of date. Reload it and try again.")
+        _check_origin()
     return caller
+
+
+def _check_origin() -> None:
+    """Raises Refused where another site may have sent this with the cookie of who is signed in here."""
+    if getattr(current_app.view_functions[str(request.endpoint)], "by_origin", False):
+        site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin", "")
+        if site != "same-origin" if site else urlsplit(origin).netloc != request.host:
+            raise Refused(403, "Only a page of this site may ask for this.")
+        return
+    given = request.headers.get(CSRF_HEADER) or request.form.get("csrf", "")
+    if not hmac.compare_digest(given.encode(), session.csrf().encode()):
+        raise Refused(403, "The page is out of date. Reload it and try again.")
 
 
 def _beside() -> Question | None:

@@ -100,7 +100,7 @@ def _farewell(installation: Installation, name: str) -> None:
     rows = (
         ("pages", f"{settings.url}/  (sign in with the token in {installation.token_file})"),
         ("API", f"{settings.url}/docs"),
-        ("Flower", f"http://{settings.flower_bind}"),
+        ("Flower", f"{settings.url}/flower  (for admins)"),
         ("list", f"{dcloud} ls"),
         ("open", f"{dcloud} exec {name}"),
         ("password", f"{dcloud} users password  (then sign in on the pages as admin with it)"),

@@ -103,9 +103,9 @@ class Server:
 
 
 @contextmanager
-def serving(redis_url: str, port: int, log: Path, *options: str) -> Iterator[Server]:
-    """A served API on this port until the end of the block; `options` are gunicorn's."""
-    env = {**os.environ, "DCLOUD_REDIS_URL": redis_url, "DCLOUD_API_BIND": f"127.0.0.1:{port}"}
+def serving(redis_url: str, port: int, log: Path, *options: str, **settings: str) -> Iterator[Server]:
+    """A served API on this port until the end of the block; `options` are gunicorn's, `settings` variables."""
+    env = {**os.environ, "DCLOUD_REDIS_URL": redis_url, "DCLOUD_API_BIND": f"127.0.0.1:{port}", **settings}
     env.setdefault("DCLOUD_RATE_LIMIT", "0")  # tests ask as fast as they can
     env.setdefault("DCLOUD_VAR_DIR", str(log.parent / "var"))
     env.setdefault("DCLOUD_SWEEP_SECONDS", "86400")  # it outlives tests that count the keys of its Redis

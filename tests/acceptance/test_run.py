@@ -114,9 +114,10 @@ def test_what_it_prints_answers(own: Own, first: str) -> None:
         for path in ("/healthz", "/readyz"):
             assert client.get(f"http://{own.api}{path}").status_code == 200
         assert "DCloud" in client.get(f"http://{own.api}/", follow_redirects=True).text
-        assert "Flower" in client.get(f"http://{own.flower}/").text
-    assert own.api in first
-    assert own.flower in first
+        assert client.get(f"http://{own.flower}/flower/").status_code == 401
+        admin = {"Authorization": f"Bearer {(own.var / 'admin.token').read_text().strip()}"}
+        assert "Workers · Flower" in client.get(f"http://{own.api}/flower/", headers=admin).text
+    assert f"{own.api}/flower" in first
 
 
 def test_the_doctor_is_content(own: Own) -> None:
@@ -126,7 +127,7 @@ def test_the_doctor_is_content(own: Own) -> None:
 
 
 def test_secrets_are_for_their_owner_alone(own: Own) -> None:
-    for name in ("admin.token", "dcloud.env", "redis/redis.conf"):
+    for name in ("admin.token", "dcloud.env", "flower.secret", "redis/redis.conf"):
         assert stat.S_IMODE((own.var / name).stat().st_mode) == 0o600, name
     token = (own.var / "admin.token").read_text().strip()
     logs = "".join(path.read_text(errors="replace") for path in (own.var / "log").iterdir())

@@ -124,8 +124,11 @@ def test_what_was_done_is_in_the_audit_log(admin: Page, host: Any) -> None:
     expect(admin.get_by_text("Nothing of that kind was done")).to_be_visible()
 
 
-def test_flower_is_no_dead_end(admin: Page) -> None:
+def test_flower_that_does_not_run_is_no_dead_end(admin: Page, server: Any) -> None:
     admin.get_by_role("link", name="Flower").click()
-    expect(admin.get_by_role("link", name="Open Flower")).to_have_attribute("href", "http://127.0.0.1:5555/")
-    expect(admin.locator("#tunnel")).to_have_text("ssh -L 5555:127.0.0.1:5555 MACHINE")
-    photograph(admin, "flower")
+    expect(admin.get_by_role("status").filter(has_text="Flower does not answer")).to_be_visible()
+    expect(admin.get_by_role("link", name="Look again")).to_be_visible()
+    photograph(admin, "flower-away", [(1280, "light"), (400, "dark")])
+    admin.goto(f"{server.url}/flower/workers")
+    expect(admin.get_by_role("heading", name="Not available for a moment")).to_be_visible()
+    expect(admin.get_by_text("make run")).to_be_visible()

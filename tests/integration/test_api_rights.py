@@ -60,6 +60,10 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", "/account"): (READ, ALL),
     ("GET", "/audit"): (ADMIN_READ, ALL),
     ("GET", "/flower"): (ADMIN_READ, ALL),
+    ("GET", "/flower/"): (ADMIN_READ, ALL),
+    ("GET", "/flower/<path:at>"): (ADMIN_READ, ALL),
+    ("GET", "/flower/static/<path:filename>"): (ADMIN_READ, ALL),
+    ("POST", "/flower/tasks/datatable"): (ADMIN, ALL),
     ("GET", "/people"): (ADMIN_READ, ALL),
     ("POST", "/people"): (ADMIN, ALL),
     ("GET", "/people/<name>"): (ADMIN_READ, ALL),
@@ -190,7 +194,7 @@ def test_everyone_gets_what_the_table_says(app: Flask, parts: Services, callers:
 
     def filled(rule: str, owner: str, scopes: tuple[str, ...]) -> str:
         """The address of something fresh that belongs to `owner`, which a caller with these scopes may rotate too."""
-        filling = {"path:filename": "app.css"}
+        filling = {"path:filename": "app.css", "path:at": "workers"}
         if "<env_id>" in rule or "<channel_id>" in rule:
             filling["env_id"] = parts.ledger.submit(ids.new_id(), owner, lab).id
             filling["channel_id"] = filling["env_id"] + secrets.token_hex(13)

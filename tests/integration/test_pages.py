@@ -197,15 +197,25 @@ def test_a_token_is_replaced_and_the_old_one_works_as_long_as_was_said(page: Fla
         assert page.post(f"/tokens/{id_of(text)}/rotate", data={"csrf": csrf(page)}).status_code == 409
 
 
-def test_flower_says_what_it_is_and_where_it_listens(client_of: Callable[..., FlaskClient], parts: Services) -> None:
+def test_flower_is_asked_by_this_sites_pages_alone(app: Flask, client_of: Callable[..., FlaskClient]) -> None:
     root = client_of("root", "admin")
-    answer = root.get("/flower", base_url="http://lab.example:8000")
-    assert 'href="http://127.0.0.1:5555/"' in answer.text
-    assert "ssh -L 5555:127.0.0.1:5555 lab.example<" in answer.text
-    object.__setattr__(parts.settings, "flower_bind", "0.0.0.0:7777")
-    answer = root.get("/flower", base_url="http://lab.example:8000")
-    assert 'href="http://lab.example:7777/"' in answer.text
-    assert "ssh -L" not in answer.text
+    for at in ("api/task/types", "api/worker/shutdown/x", "metrics", "static/../api/tasks", "task/a/b", "login"):
+        assert root.get(f"/flower/{at}").status_code == 404, at
+        assert root.post(f"/flower/{at}").status_code in (404, 405), at
+    browser = app.test_client()
+    token = root.environ_base["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
+    assert browser.post("/sign-in", data={"token": token}).status_code == 303
+    cases = (
+        ({"Sec-Fetch-Site": "same-origin"}, 503),
+        ({"Origin": "http://localhost"}, 503),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "http://elsewhere.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({}, 403),
+    )
+    for headers, status in cases:
+        assert browser.post("/flower/tasks/datatable", data={"draw": "1"}, headers=headers).status_code == status
 
 
 def test_a_lock_may_be_as_large_on_the_page_as_in_the_import(page: FlaskClient, ready: None) -> None:
