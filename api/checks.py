@@ -40,7 +40,7 @@ def check() -> Response:
     contract = named_contracts.submitted()
     seconds = bodies.preferred_wait() or WAIT_SECONDS
     ledger, caller = services().ledger, principal()
-    found = verdict(ledger.judge(caller.user, contract.resources), contract.resources, caller.user, caller)
+    found = verdict(ledger.judge(caller.user, contract), contract, caller.user, caller)
     if problem := systems.missing(contract, ledger.hosts()):
         found |= {"verdict": "never", "message": problem, "estimate": None, "change": None}
     found["contract"] = wire.document(contract)
@@ -56,7 +56,7 @@ def explain(env_id: str) -> Response:
     """Why an environment waits and until when, host by host."""
     environment = owned(env_id)
     judged = services().ledger.explain(environment.id)
-    found = verdict(judged, environment.contract.resources, environment.owner, principal())
+    found = verdict(judged, environment.contract, environment.owner, principal())
     if judged["state"] != State.QUEUED:
         found |= {"verdict": None, "message": f"It does not wait: it is {judged['state']}.", "change": None}
     return jsonify({"state": judged["state"], **found})
@@ -65,8 +65,8 @@ def explain(env_id: str) -> Response:
 def together(contract: Contract) -> dict[str, Any]:
     """Whether the libraries of `contract` go together, as the host says where it would most likely go."""
     caller = principal()
-    judged = services().ledger.judge(caller.user, contract.resources)
-    found = verdict(judged, contract.resources, caller.user, caller)
+    judged = services().ledger.judge(caller.user, contract)
+    found = verdict(judged, contract, caller.user, caller)
     return _libraries(contract, _best_host(found), WAIT_SECONDS)
 
 

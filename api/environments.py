@@ -147,7 +147,9 @@ def _answer(found: Environment, status: int) -> Response:
 
 def _too_large(wanted: Resources, nearest: dict[str, int] | None) -> ContractError:
     """Each amount that no host has, with the one that the nearest host could give."""
-    most = nearest or {"cpu_milli": 0, "ram_mib": 0, "storage_mib": 0, "gpus": 0}
+    if nearest is None:
+        return ContractError([Problem("os", f"with this language is made by no host. Choose another, or {WAIT}")])
+    most = nearest
     amounts = [
         ("cpu", wanted.cpu_milli > most["cpu_milli"], f"{units.human_cpu(most['cpu_milli'])} cores"),
         ("ram", wanted.ram_mib > most["ram_mib"], units.human_mib(most["ram_mib"])),

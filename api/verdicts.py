@@ -8,25 +8,26 @@ from typing import Any
 from api import wire
 from api.services import services
 from common import advice, units
-from common.contract import Gpus, Resources
+from common.contract import Contract, Gpus, Resources
 from common.principal import Principal
 
 MAX_HOSTS = 100  # that are listed, those with room first
 MAX_ADVICE = 3  # changes that the ledger is asked about
 
 
-def verdict(judged: dict[str, Any], wanted: Resources, owner: str, viewer: Principal) -> dict[str, Any]:
+def verdict(judged: dict[str, Any], wanted: Contract, owner: str, viewer: Principal) -> dict[str, Any]:
     """What `Ledger.judge` or `Ledger.explain` said. Only admins see who holds what."""
     hosts = sorted((_host(item, viewer) for item in judged.get("hosts", [])), key=_nearest_first)
     change = smaller(judged, wanted, owner) if judged["verdict"] != "now" else None
+    needs = wanted.resources
     return {
         "verdict": judged["verdict"],
-        "message": _message(judged, hosts, wanted, change),
+        "message": _message(judged, hosts, needs, change),
         "estimate": wire.time(_seconds(judged.get("estimate"))),
         "position": judged.get("position"),
         "quota": judged.get("parked", ""),
-        "change": {"resources": _differing(wanted, change)} if change else None,
-        "nearest": {"resources": wire.resources(_resources(wanted, nearest))}
+        "change": {"resources": _differing(needs, change)} if change else None,
+        "nearest": {"resources": wire.resources(_resources(needs, nearest))}
         if (nearest := judged.get("nearest"))
         else None,
         "hosts": hosts[:MAX_HOSTS],
@@ -34,11 +35,11 @@ def verdict(judged: dict[str, Any], wanted: Resources, owner: str, viewer: Princ
     }
 
 
-def smaller(judged: dict[str, Any], wanted: Resources, owner: str) -> Resources | None:
-    """The smallest change of `wanted` of which the ledger itself says that it would start now."""
+def smaller(judged: dict[str, Any], wanted: Contract, owner: str) -> Resources | None:
+    """The smallest change of what `wanted` takes of which the ledger itself says that it would start now."""
     ledger = services().ledger
-    for needs in advice.changes(wanted, judged, advice.left_of(*ledger.quota(owner)))[:MAX_ADVICE]:
-        if ledger.judge(owner, needs)["verdict"] == "now":
+    for needs in advice.changes(wanted.resources, judged, advice.left_of(*ledger.quota(owner)))[:MAX_ADVICE]:
+        if ledger.judge(owner, replace(wanted, resources=needs))["verdict"] == "now":
             return needs
     return None
 
@@ -47,13 +48,14 @@ def _host(item: dict[str, Any], viewer: Principal) -> dict[str, Any]:
     short = {
         part["what"]: {name: int(part[name]) for name in ("need", "free", "short")} for part in item.get("short", [])
     }
-    reserved = bool(item.get("reserved_for"))
+    reserved, system = bool(item.get("reserved_for")), item.get("system", "")
     row = {
         "host": item["host"],
         "state": item["state"],
-        "fits": item["state"] == "ready" and not short and not reserved and not item["overcommitted"],
+        "fits": item["state"] == "ready" and not (short or system or reserved or item["overcommitted"]),
         "ever": item["ever"],
         "short": short,
+        "system": system,
         "reserved": reserved,
         "overcommitted": item["overcommitted"],
         "free_at": wire.time(_seconds(item.get("free_at"))),
@@ -72,6 +74,8 @@ def _message(judged: dict[str, Any], hosts: list[dict[str, Any]], wanted: Resour
         room = next((row["host"] for row in hosts if row["fits"]), "")
         return f"Starts now: {room} has room." if room else "Starts now."
     if judged["verdict"] == "never":
+        if all(row["system"] for row in hosts):
+            return f"Never: no host makes {hosts[0]['system']}."
         return f"Never: no host could hold it, even if it were empty.{instead}"
     if "parked" in judged:
         return f"Waits until its owner holds less: over the quota of {judged['parked']}.{instead}"

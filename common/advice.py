@@ -53,7 +53,7 @@ def _smaller(wanted: Resources, hosts: list[dict[str, Any]], left: Quota) -> Ite
     }
     allowed = {name: getattr(left, name) for name in need}
     for host in hosts:
-        if host["state"] != "ready" or host["overcommitted"] or host.get("reserved_for"):
+        if host["state"] != "ready" or host["overcommitted"] or host.get("reserved_for") or "system" in host:
             continue
         free = {short["what"]: int(short["free"]) for short in host.get("short", [])}
         given = {name: min(_known(need[name], free.get(name), allowed[name])) for name in need}

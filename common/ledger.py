@@ -18,7 +18,7 @@ from typing import Any, cast
 import redis
 
 from common.connection import client_of, translated
-from common.contract import Contract, Resources
+from common.contract import Contract
 from common.environment import Environment, Event, Job
 from common.errors import NotFound, RedisUnavailable
 from common.inventory import Gpu, Host, Inventory
@@ -138,7 +138,7 @@ class Ledger:
         """
         wanted = contract.resources
         submission = (
-            env_id, owner, contract.name or env_id, contract.text, shape(wanted), contract.priority, cost(wanted),
+            env_id, owner, contract.name or env_id, contract.text, shape(contract), contract.priority, cost(wanted),
             contract.lifetime_seconds * 1000, request, digest, "1" if contract.wait else "0", origin, *(log or ()),
         )  # fmt: skip
         known, seen = self._calls(("submit", *submission), ("look", env_id))
@@ -209,12 +209,12 @@ class Ledger:
 
     def explain(self, env_id: str) -> dict[str, Any]:
         """Why an environment waits and until when: `verdict` now, wait or never; `position`; `parked`, the quotas
-        it is over; `estimate` in ms since the epoch; per host what is short, who holds it, `free_at`; where it is
-        never, `nearest`, what one host could hold. Raises NotFound.
+        it is over; `estimate` in ms since the epoch; per host what is short, `system` where it does not make that,
+        who holds it, `free_at`; where it is never, `nearest`, what one host could hold. Raises NotFound.
         """
         return self._explained(env_id, "", "")
 
-    def judge(self, owner: str, wanted: Resources) -> dict[str, Any]:
+    def judge(self, owner: str, wanted: Contract) -> dict[str, Any]:
         """`explain` for a need that nobody submitted yet."""
         return self._explained("", shape(wanted), owner)
 

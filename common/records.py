@@ -74,11 +74,13 @@ class Difference:
 GPU_MEMORY_PERCENT = 99
 
 
-def shape(wanted: Resources) -> str:
+def shape(contract: Contract) -> str:
     """The shape of a need, as the ledger writes it. Of GPU memory a hundredth may lack: cards go by round sizes."""
+    wanted, os, language = contract.resources, contract.os, contract.language
     gpus = wanted.gpus
     memory_mib = gpus.memory_mib * GPU_MEMORY_PERCENT // 100
-    return f"{wanted.cpu_milli}:{wanted.ram_mib}:{wanted.storage_mib}:{gpus.count}:{memory_mib}:{gpus.model}"
+    amounts = f"{wanted.cpu_milli}:{wanted.ram_mib}:{wanted.storage_mib}:{gpus.count}:{memory_mib}:{gpus.model}"
+    return f"{amounts}:{os.name} {os.version} {language.name} {language.version}"
 
 
 def cost(wanted: Resources) -> int:

@@ -99,11 +99,12 @@ class Shape:
     gpus: int
     gpu_mib: int
     model: str
+    system: str
 
     @classmethod
     def of(cls, text: str) -> Shape:
-        *numbers, model = text.split(":", 5)
-        return cls(*map(int, numbers), model)
+        *numbers, model, system = [*text.split(":"), ""][:7]
+        return cls(*map(int, numbers), model, system)
 
     def suits(self, gpu: str) -> bool:
         """Whether a GPU, as a host's field `gpus` writes it, is what is asked for."""
@@ -150,9 +151,23 @@ def fitting(state: Snapshot, name: str) -> list[str]:
     """Shapes that wait and fit a host, and ids of those that wait for it alone and fit."""
     host = state.hosts[name]
     shapes = {text: Shape.of(text) for text in state.of(state.zsets, "queue")}
-    found = [text for text, shape in shapes.items() if _fits(host, shape, shape.storage)]
+    found = [text for text, shape in shapes.items() if _fits(host, shape, shape.storage) and makes(host, shape)]
     pinned = {i: Shape.of(state.environments[i]["shape"]) for i in state.zsets.get(f"pinned:{name}", {})}
     return found + [env_id for env_id, shape in pinned.items() if _fits(host, shape, 0)]
+
+
+def makes(host: dict[str, str], shape: Shape) -> bool:
+    """Whether a host offers the system of a shape, by its inventory; one that offers nothing takes all."""
+    offers = json.loads(host["inventory"]).get("offers")
+    if not offers or not shape.system:
+        return True
+    *system, wanted = shape.system.split(" ")
+    return any(
+        f"{wanted}.".startswith(f"{version}.")
+        for offer in offers
+        if [offer["os"], offer["version"], offer["language"]] == system
+        for version in offer["language_versions"]
+    )
 
 
 def every_gpu_is_in_one_allocation_at_most(state: Snapshot) -> Iterator[str]:

@@ -131,6 +131,7 @@ class World:
         reply = self._serve(machine, "claim", machine.name, process.epoch, request)
         if not isinstance(reply, list):
             return False
+        self._suits(machine)
         if twice:
             before = ledger_state.snapshot(self.ledger.redis, PREFIX)
             assert self.ledger._call("claim", machine.name, process.epoch, request) == reply
@@ -138,6 +139,15 @@ class World:
         if not lost:
             process.jobs[reply[0], int(reply[3])] = 0
         return True
+
+    def _suits(self, machine: Machine) -> None:
+        """What a host has just claimed it makes the system of, or has the storage of."""
+        state = ledger_state.snapshot(self.ledger.redis, PREFIX)
+        host = state.hosts[machine.name]
+        for env_id in state.allocations.get(machine.name, {}):
+            env = state.environments[env_id]
+            if env["state"] == "claimed" and not env["pin"] and env["by"] == host["claim_by"]:
+                assert ledger_state.makes(host, ledger_state.Shape.of(env["shape"])), f"{machine.name} took {env}"
 
     def step(self, machine: Machine, job: tuple[str, int], *, twice: bool, dies: bool = False) -> None:
         """The next step of a job. The container is there before the ledger says that it runs, or its worker dies."""

@@ -73,8 +73,9 @@ def _lacks(row: Json) -> str:
         for key, (name, human) in _HUMAN.items()
         if (part := row["short"].get(key))
     ]
+    system = [row["system"]] if row["system"] else []
     kept = ["kept for another"] if row["reserved"] else []
-    return ", ".join([*parts, *kept])
+    return ", ".join([*system, *parts, *kept])
 
 
 def _say_libraries(libraries: Json) -> None:

@@ -78,6 +78,7 @@ _JUDGED: Json = {
 HOST_VERDICT: Json = {
     **thing(
         host=TEXT, state=TEXT, fits=TRUTH, ever=TRUTH, short={"type": "object", "additionalProperties": SHORT},
+        system={**TEXT, "description": "what it does not make of what is asked for, \"\" is nothing"},
         reserved=TRUTH, overcommitted=TRUTH, free_at=TIME_OR_NULL,
     ),
     "additionalProperties": {"type": "array", "description": "`held_by`, for admins"},

@@ -32,15 +32,15 @@ def outlook(owner: str, wanted: Contract) -> Outlook:
     ledger = services().ledger
     if problem := systems.missing(wanted, ledger.hosts()):
         return Outlook("never", f"Never: {problem[0].lower()}{problem[1:]}")
-    judged = ledger.judge(owner, wanted.resources)
+    judged = ledger.judge(owner, wanted)
     hosts = judged.get("hosts", [])
     if judged["verdict"] == "now":
-        room = next((host["host"] for host in hosts if host["state"] == "ready" and not host.get("short")), "")
+        room = next((host["host"] for host in hosts if host["state"] == "ready" and not _lacking(host)), "")
         return Outlook("now", f"Starts now on {room}." if room else "Starts now.")
     if not hosts:
         return Outlook("wait", "No host has joined yet. It waits until one does.")
     asked, sentences = _asked(wanted), tuple(_host(host) for host in hosts[:8])
-    change = verdicts.smaller(judged, wanted.resources, owner)
+    change = verdicts.smaller(judged, wanted, owner)
     offer = _offer(wanted, change, "would start now") if change else ("", {})
     if judged["verdict"] == "wait":
         return Outlook("wait", _waits(judged, asked), sentences, *offer)
@@ -62,9 +62,14 @@ def _host(host: dict[str, Any]) -> str:
     name = host["host"]
     if host["state"] != "ready":
         return f"{name} is {host['state']}."
-    if short := host.get("short"):
-        return f"{name} lacks {', '.join(need(float(item['short']), item['what']) for item in short)}."
+    if lacking := _lacking(host):
+        return f"{name} lacks {', '.join(lacking)}."
     return f"{name} has room." if host["ever"] else f"{name} has nothing of that kind."
+
+
+def _lacking(host: dict[str, Any]) -> list[str]:
+    system = [host["system"]] if "system" in host else []
+    return [*system, *(need(float(item["short"]), item["what"]) for item in host.get("short", []))]
 
 
 def _asked(wanted: Contract) -> str:

@@ -1,7 +1,7 @@
 -- The claim: the first waiting environment that fits, its GPUs, its capacity and its token, in one step.
 
 local CLAIM_HOST = { 'epoch', 'open', 'free_cpu', 'free_ram', 'free_storage', 'free_gpus', 'free', 'gpu_cpu', 'classes',
-  'reserved', 'pinned', 'claim_by', 'claim_id' }
+  'kind', 'reserved', 'pinned', 'claim_by', 'claim_id' }
 local CLAIM_ENV = { 'name', 'owner', 'priority', 'cost', 'pin', 'attempt', 'lifetime', 'since', 'reserved' }
 local WAITING_ENV = { 'name', 'owner', 'priority', 'cost', 'pin', 'attempt', 'lifetime', 'since', 'reserved', 'shape', 'score', 'state',
   'parked' }
@@ -36,9 +36,11 @@ local function reserved_start(look)
   return look.start
 end
 
--- The GPUs that this host would give to the shape now, or nil where it does not fit.
-local function fit(look, shape, storage)
-  if look.cpu < shape.cpu or look.ram < shape.ram or look.storage < storage then return nil end
+-- The GPUs that this host would give to the shape now, or nil where it does not fit. What waits for its storage here has that,
+-- and its system too.
+local function fit(look, shape, has_storage)
+  if look.cpu < shape.cpu or look.ram < shape.ram then return nil end
+  if not has_storage and (look.storage < shape.storage or not makes_system(kind_of(look.host.kind), shape)) then return nil end
   if shape.gpus == 0 then return NONE end
   if look.gpus < shape.gpus then return nil end
   return pick_gpus(free_gpus_of(look), shape)
@@ -82,10 +84,9 @@ local function choose_reserved(look)
     look.host.reserved = ''
     return nil
   end
-  local shape = shape_of(env.shape)
-  local storage = env.pin ~= '' and 0 or shape.storage
-  local picked = fit(look, shape, storage)
-  return picked and { id = id, env = env, shape = shape, picked = picked, storage = storage, own = own }
+  local shape, pinned = shape_of(env.shape), env.pin ~= ''
+  local picked = fit(look, shape, pinned)
+  return picked and { id = id, env = env, shape = shape, picked = picked, storage = pinned and 0 or shape.storage, own = own }
 end
 
 -- Whether a host should drain for one that waits for its storage there: it has waited too long, and could begin there.
@@ -102,7 +103,7 @@ local function choose_pinned(look)
   for _, id in ipairs(redis.call('ZRANGE', P .. ':pinned:' .. look.name, 0, -1)) do
     local env = load_fields(P .. ':env:' .. id, WAITING_ENV)
     local shape = shape_of(env.shape)
-    local picked = fit(look, shape, 0)
+    local picked = fit(look, shape, true)
     if picked and in_the_way(look, id, env) then
       look.deferred = true
     elseif picked then
@@ -120,7 +121,7 @@ end
 -- The first of a shape that may be taken here.
 local function choose_of_shape(look, text)
   local P, shape = look.P, shape_of(text)
-  local picked = fit(look, shape, shape.storage)
+  local picked = fit(look, shape, false)
   if not picked then return nil end
   local rank = 0
   while rank < BACKFILL_DEPTH do

@@ -4,7 +4,7 @@
 local function problem_of(id, owner, shape, priority, cost, lifetime, request, origin, log, most, line)
   if #id > 64 or not id:find('^[%w_-]+$') then return 'an id has 1 to 64 letters, digits, - and _' end
   if #owner > 128 or not owner:find('^[^%s%c:|*]+$') then return 'an owner has 1 to 128 characters, none of them blank or one of : | *' end
-  if not shape_of(shape) then return 'shape ' .. shape .. ' is not cpu:ram:storage:gpus:gpu_mib:gpu_model' end
+  if not shape_of(shape) then return 'shape ' .. shape .. ' is not cpu:ram:storage:gpus:gpu_mib:gpu_model:system' end
   if not integer(priority, 0, 9) then return 'priority is a whole number from 0 to 9' end
   if not integer(cost, 1, LARGEST) then return 'cost is a whole number above 0' end
   if not integer(lifetime, 0, LARGEST) then return 'lifetime is a whole number of ms' end

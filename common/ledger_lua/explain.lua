@@ -1,8 +1,8 @@
 -- Why an environment waits, and until when.
 
--- What one host lacks for a shape: a table for JSON. `storage` is what it must still find room for.
-local function lacks(P, name, host, shape, storage, now)
-  local short = {}
+-- What one host lacks for a shape: a table for JSON. What waits for its storage there, `pinned`, has that and its system.
+local function lacks(P, name, host, shape, pinned, now)
+  local short, kind, storage = {}, kind_of(host.kind), pinned and 0 or shape.storage
   local function compare(what, need, free)
     if need > free then short[#short + 1] = { what = what, need = need, free = free, short = need - free } end
   end
@@ -15,8 +15,9 @@ local function lacks(P, name, host, shape, storage, now)
   end
   compare('gpus', shape.gpus, gpus)
   local result = { host = name, state = host.drain == '1' and host.state == 'ready' and 'draining' or host.state,
-    ever = kind_fits(kind_of(host.kind), shape), overcommitted = host.over == '1', short = #short > 0 and short or nil,
+    ever = kind_suffices(kind, shape), overcommitted = host.over == '1', short = #short > 0 and short or nil,
     reserved_for = host.reserved ~= '' and host.reserved or nil }
+  if not pinned and not makes_system(kind, shape) then result.ever, result.system = false, shape.system end
   if not result.ever or #short == 0 then return result end
   local at = free_at(P, name, host, shape, storage, now)
   result.free_at = at and int(at) or nil
@@ -47,12 +48,12 @@ local function explain(P, id, text, owner, ...)
   for _, name in ipairs(env.pin ~= '' and { env.pin } or { ... }) do
     local host = load_host(P, name)
     if host then
-      local item = lacks(P, name, host, shape, env.pin ~= '' and 0 or shape.storage, now)
+      local item = lacks(P, name, host, shape, env.pin ~= '', now)
       local at = tonumber(item.free_at)
       hosts[#hosts + 1] = item
       if item.ever then result.ever = true end
       local may = host.open == '1' and (not item.reserved_for or item.reserved_for == id)
-      if may and not item.short then result.fits = true end
+      if may and not item.short and not item.system then result.fits = true end
       if may and at and not (result.estimate and tonumber(result.estimate) <= at) then result.estimate = int(at) end
     end
   end

@@ -89,14 +89,14 @@ local function settle_gpus(P, name, host)
 end
 
 -- Whether a host could begin a shape if nothing else were on it, with the GPUs that it may give now. What waits for its
--- storage there has that.
+-- storage there has that, and its system too.
 local function could_begin(host, shape, has_storage)
   local kind, gpus = kind_of(host.kind), 0
   for _, gpu in ipairs(shape.gpus > 0 and parse_gpus(host.gpus) or {}) do
     if gpu_fits(gpu, shape) then gpus = gpus + 1 end
   end
-  return kind.cpu >= shape.cpu and kind.ram >= shape.ram and (has_storage or kind.storage >= shape.storage)
-    and gpus >= shape.gpus
+  return kind.cpu >= shape.cpu and kind.ram >= shape.ram and gpus >= shape.gpus
+    and (has_storage or kind.storage >= shape.storage and makes_system(kind, shape))
 end
 
 -- The host that drained for an environment is free for others again.

@@ -12,7 +12,8 @@ A function checks all that it was given before it writes: an error half-way woul
 Keys, their types and meaning
   P:env:{id}           hash    the record of an environment
       name owner created       as submitted
-      shape                    cpu:ram:storage:gpus:gpu_mib:gpu_model, what it needs
+      shape                    cpu:ram:storage:gpus:gpu_mib:gpu_model:system, what it needs; system is "os version language
+                               version", or not there: any
       priority score           its place: (9 - priority) * 2^49 + start tag; lower is earlier
       cost                     what it adds to its owner's virtual time
       lifetime                 ms, 0 is none
@@ -56,7 +57,8 @@ Keys, their types and meaning
       lease                    ms of silence after which it counts as lost
       state drain              ready or lost; 1: takes nothing new
       inventory                what it said that it has, as JSON
-      kind                     of that, what decides about room: cpu|ram|storage|mib:model=count;...
+      kind                     of that, what decides about room: cpu|ram|storage|mib:model=count;...|os version language
+                               version version...;... and nothing at the end where it does not say what it offers
       listed                   UUIDs of all its GPUs, sick ones too, comma-separated
       gpus                     those that it may give, each uuid|mib|island|parent|model;
       foreign                  1: some are not its to give, because another host has them

@@ -1,5 +1,20 @@
 -- Hosts come, beat, drain, fall silent and go; and all that time brings about.
 
+-- nil, or what is wrong with what a host offers.
+local function problem_with_offers(offers)
+  if type(offers) ~= 'table' then return 'offers is not a list' end
+  local function word(value) return type(value) == 'string' and #value <= 200 and value:find('^[%w./_-]+$') end
+  for _, offer in ipairs(offers) do
+    if type(offer) ~= 'table' or not (word(offer.os) and word(offer.version) and word(offer.language))
+      or type(offer.language_versions) ~= 'table' then
+      return 'an offer is an operating system with its version, and a language with its versions'
+    end
+    for _, version in ipairs(offer.language_versions) do
+      if not word(version) then return 'the version of a language is letters, digits and . / _ -' end
+    end
+  end
+end
+
 -- nil, or what is wrong with an inventory.
 local function problem_with(inventory)
   if type(inventory) ~= 'table' then return 'it is not an object' end
@@ -29,9 +44,10 @@ local function problem_with(inventory)
   for uuid in pairs(seen) do
     if parents[uuid] then return 'GPU ' .. uuid .. ' is cut into MIG devices and is listed itself' end
   end
+  return problem_with_offers(inventory.offers or {})
 end
 
--- What a host has in all. Storage that it cannot limit it does not have, nor sick GPUs.
+-- What a host has in all, and the systems that it makes. Storage that it cannot limit it does not have, nor sick GPUs.
 local function kind_text(inventory)
   local counts, classes = {}, {}
   for _, gpu in ipairs(inventory.gpus) do
@@ -43,8 +59,12 @@ local function kind_text(inventory)
   end
   table.sort(classes)
   for i, class in ipairs(classes) do classes[i] = class .. '=' .. counts[class] .. ';' end
+  local offers = {}
+  for i, offer in ipairs(inventory.offers or {}) do
+    offers[i] = table.concat({ offer.os, offer.version, offer.language, unpack(offer.language_versions) }, ' ') .. ';'
+  end
   return table.concat({ int(inventory.cpu_milli), int(inventory.ram_mib),
-    int(inventory.storage_limit ~= '' and inventory.storage_mib or 0), table.concat(classes) }, '|')
+    int(inventory.storage_limit ~= '' and inventory.storage_mib or 0), table.concat(classes), table.concat(offers) }, '|')
 end
 
 -- What the host had not begun to start goes back to the queue: nothing of it can be running. What was being started may

@@ -54,11 +54,11 @@ local function index_kind(P, name, before, kind)
   end
 end
 
--- Whether a host has room for a shape now, and nothing that it drains for.
+-- Whether a host has room for a shape now and makes its system, and nothing that it drains for.
 local function room_on(P, name, shape)
-  local free = redis.call('HMGET', P .. ':host:' .. name, 'free_cpu', 'free_ram', 'free_storage', 'reserved')
+  local free = redis.call('HMGET', P .. ':host:' .. name, 'free_cpu', 'free_ram', 'free_storage', 'reserved', 'kind')
   return free[1] and free[4] == '' and tonumber(free[1]) >= shape.cpu and tonumber(free[2]) >= shape.ram
-    and tonumber(free[3]) >= shape.storage
+    and tonumber(free[3]) >= shape.storage and makes_system(kind_of(free[5]), shape)
 end
 
 -- A host of an index with a score between `low` and `high` and room for the shape: the tightest first.
@@ -166,7 +166,8 @@ local function can_ever_fit(P, shape)
   return redis.call('ZCARD', P .. ':hosts') == 0 or (any_host_for(P, shape, function() return true end))
 end
 
--- For a shape that fits no host: of the largest hosts the one that comes nearest, and what it has, as JSON.
+-- For a shape that fits no host: of the largest hosts that make its system the one that comes nearest, and what it has, as
+-- JSON; null where none does.
 local function nearest(P, shape)
   local best, best_missing
   local function missing(have, need) return need > 0 and math.max(0, 1 - have / need) or 0 end
@@ -176,7 +177,7 @@ local function nearest(P, shape)
       local gpus = gpus_of_kind(kind, shape)
       local lack = missing(kind.cpu, shape.cpu) + missing(kind.ram, shape.ram) + missing(kind.storage, shape.storage)
         + 4 * missing(gpus, shape.gpus)
-      if not best or lack < best_missing then
+      if makes_system(kind, shape) and (not best or lack < best_missing) then
         best_missing = lack
         best = { cpu_milli = math.min(kind.cpu, shape.cpu), ram_mib = math.min(kind.ram, shape.ram),
           storage_mib = math.min(kind.storage, shape.storage), gpus = math.min(gpus, shape.gpus) }

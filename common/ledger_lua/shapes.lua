@@ -2,10 +2,10 @@
 
 -- The need that a text describes, or false where it describes none.
 local shape_of = memo(function(text)
-  local cpu, ram, storage, gpus, gpu_mib, model = text:match('^(%d+):(%d+):(%d+):(%d+):(%d+):([%w ._-]*)$')
-  if not cpu or #text > 200 then return false end
+  local cpu, ram, storage, gpus, gpu_mib, model, system = text:match('^(%d+):(%d+):(%d+):(%d+):(%d+):([%w ._-]*):?([%w ./_-]*)$')
+  if not cpu or #text > 400 then return false end
   local shape = { cpu = integer(cpu, 0, LARGEST), ram = integer(ram, 0, LARGEST), storage = integer(storage, 0, LARGEST),
-    gpus = integer(gpus, 0, 4096), gpu_mib = integer(gpu_mib, 0, LARGEST), model = model:lower() }
+    gpus = integer(gpus, 0, 4096), gpu_mib = integer(gpu_mib, 0, LARGEST), model = model:lower(), system = system }
   if not (shape.cpu and shape.ram and shape.storage and shape.gpus and shape.gpu_mib) then return false end
   return shape
 end)
@@ -94,10 +94,14 @@ local function pick_gpus(free, shape)
   return picked
 end
 
--- What of the GPU classes of a host of some kind suits a shape.
+-- What a host of some kind has in all; `systems` is nil where it does not say.
 local kind_of = memo(function(text)
-  local cpu, ram, storage, list = text:match('^(%d+)|(%d+)|(%d+)|(.*)$')
-  local kind = { cpu = tonumber(cpu), ram = tonumber(ram), storage = tonumber(storage), gpus = {} }
+  local cpu, ram, storage, list, offers = text:match('^(%d+)|(%d+)|(%d+)|([^|]*)|?(.*)$')
+  local kind = { cpu = tonumber(cpu), ram = tonumber(ram), storage = tonumber(storage), gpus = {},
+    systems = offers ~= '' and {} or nil }
+  for system, versions in offers:gmatch('(%S+ %S+ %S+)([^;]*);') do
+    for version in versions:gmatch('%S+') do kind.systems[system .. ' ' .. version] = true end
+  end
   for mib, model, count in list:gmatch('(%d+):([^=]*)=(%d+);') do
     table.insert(kind.gpus, { memory_mib = tonumber(mib), model = model, count = tonumber(count) })
   end
@@ -112,8 +116,25 @@ local function gpus_of_kind(kind, shape)
   return count
 end
 
--- Whether an empty host of a kind could hold a shape.
-local function kind_fits(kind, shape)
+-- Whether a host of a kind makes the system of a shape: its version of the language, or the one that it is a patch of.
+-- One that does not say what it makes takes all.
+local function makes_system(kind, shape)
+  local system = shape.system
+  if not kind.systems or system == '' then return true end
+  while system do
+    if kind.systems[system] then return true end
+    system = system:match('^(.*)%.%d+$')
+  end
+  return false
+end
+
+-- Whether an empty host of a kind has what a shape takes.
+local function kind_suffices(kind, shape)
   return kind.cpu >= shape.cpu and kind.ram >= shape.ram and kind.storage >= shape.storage
     and gpus_of_kind(kind, shape) >= shape.gpus
+end
+
+-- Whether an empty host of a kind could hold a shape.
+local function kind_fits(kind, shape)
+  return kind_suffices(kind, shape) and makes_system(kind, shape)
 end

@@ -102,7 +102,7 @@ class Crowd:
 
     def _need(self, contract: Contract) -> tuple[object, ...]:
         text = json.dumps(contract.to_dict(), separators=(",", ":"))
-        return text, shape(contract.resources), contract.priority, cost(contract.resources)
+        return text, shape(contract), contract.priority, cost(contract.resources)
 
     def _submission(self, number: int) -> tuple[object, ...]:
         text, need, priority, price = self._needs[number % len(self._needs)]

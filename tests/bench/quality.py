@@ -92,7 +92,7 @@ class Driver:
         text, lifetime_ms = json.dumps(asked.to_dict()), round(want.lifetime / SCALE * 1000)
         self.ledger.redis.fcall(  # not by `Ledger.submit`: a contract cannot say so short a lifetime
             f"{self.ledger.library}_submit", 1, PREFIX, str(want.number), want.user, "bench", text,
-            shape(asked.resources), asked.priority, cost(asked.resources), lifetime_ms, "", "", "0",
+            shape(asked), asked.priority, cost(asked.resources), lifetime_ms, "", "", "0",
         )  # fmt: skip
 
     def _end(self, name: str, env_id: str, token: int) -> None:

@@ -63,7 +63,7 @@ def test_killed_workers_lose_nothing_and_begin_nothing_twice(
 ) -> None:
     ledger = Ledger.connect(Settings.from_env(env))
     contract = wants(wait=True, cpu="0.1", ram="64MiB", storage="16MiB")
-    text, needed = json.dumps(contract.to_dict()), shape(contract.resources)
+    text, needed = json.dumps(contract.to_dict()), shape(contract)
     ids = [f"e{i:05}" for i in range(ENVIRONMENTS)]
     for env_id in ids:
         ledger._call("submit", env_id, "ann", env_id, text, needed, 5, cost(contract.resources), 0, "", "", "1")

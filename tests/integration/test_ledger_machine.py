@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ledger_parts import PREFIX, inventory, wants
 from ledger_world import Machine, World
 
-from common.inventory import Gpu
+from common.inventory import Gpu, Offer
 from common.ledger import Ledger, client_of
 
 H100 = tuple(Gpu(f"H{i}", "NVIDIA H100", 81_559, island=i // 2 + 1) for i in range(3))
@@ -28,9 +28,12 @@ T4 = tuple(Gpu(f"T{i}", "Tesla T4", 15_360) for i in range(2))
 CONTRACT = json.dumps(wants().to_dict())
 SHAPES = (
     "1000:1000:1000:0:0:", "4000:2000:1000:0:0:", "500:500:500:1:0:", "1000:1000:500:2:0:h100", "500:500:500:1:16000:",
-    "9000:1:1:0:0:", "1000:1000:60000:0:0:",
+    "9000:1:1:0:0:", "1000:1000:60000:0:0:", "500:500:500:0:0::debian 12 python 3.11.2",
+    "500:500:500:1:0::debian 13 python 3.13",
 )  # fmt: skip
 QUOTAS = ("", "1||||", "|4000|||", "|||1|", "||||1500", "0||||", "3|9000|9000|2|9000")
+DEBIAN_12, DEBIAN_13 = Offer("debian", "12", "python", ("3.9", "3.11")), Offer("debian", "13", "python", ("3.13",))
+OFFERS = ((), (DEBIAN_12,), (DEBIAN_13,), (DEBIAN_12, DEBIAN_13))
 OWNERS = ("ann", "bob", "cleo")
 
 twice = st.booleans()
@@ -40,8 +43,8 @@ which = st.integers(0, 11)
 def machines() -> list[Machine]:
     return [
         Machine("h1", inventory(H100)),
-        Machine("h2", inventory(T4, cpu_milli=4000)),
-        Machine("h3", inventory((), storage_mib=70_000)),
+        Machine("h2", inventory(T4, cpu_milli=4000, offers=(DEBIAN_13,))),
+        Machine("h3", inventory((), storage_mib=70_000, offers=(DEBIAN_12,))),
     ]
 
 
@@ -188,12 +191,15 @@ class Anything(RuleBasedStateMachine):
     def forget(self, host: int, force: bool) -> None:
         self.world.forget(self.pick(host), force=force)
 
-    @rule(host=which, sick=st.integers(0, 3), cpu_milli=st.sampled_from((0, 1500, 4000, 8000)), swap=st.booleans())
-    def change_inventory(self, host: int, sick: int, cpu_milli: int, swap: bool) -> None:
-        """A GPU falls sick or is moved to another machine, cores come and go."""
+    @rule(
+        host=which, sick=st.integers(0, 3), cpu_milli=st.sampled_from((0, 1500, 4000, 8000)), swap=st.booleans(),
+        offers=st.sampled_from(OFFERS),
+    )  # fmt: skip
+    def change_inventory(self, host: int, sick: int, cpu_milli: int, swap: bool, offers: tuple[Offer, ...]) -> None:
+        """A GPU falls sick or is moved to another machine, cores come and go, another catalogue is offered."""
         machine = self.pick(host)
         gpus = tuple(replace(gpu, healthy=i != sick) for i, gpu in enumerate(T4 if swap else H100[:2]))
-        machine.inventory = inventory(gpus, cpu_milli=cpu_milli)
+        machine.inventory = inventory(gpus, cpu_milli=cpu_milli, offers=offers)
         self.world.join(machine, same=True)
 
     @rule(starve=st.sampled_from((0.001, 1000)), defer=st.sampled_from((0.001, 1000)))
@@ -272,6 +278,7 @@ PLANTED = {
         "(last or 0) + 1",
     ),
     "what is being started is given away when its host falls silent": ("CONTAINERLESS[env.state]", "MAKING[env.state]"),
+    "what a host makes is not looked at": ("not makes_system(kind_of(look.host.kind), shape)", "false"),
     "a miss is remembered for ever": ("  redis.call('INCR', P .. ':queued')", ""),
 }
 FULL = os.environ.get("DCLOUD_FAULTS") == "full"

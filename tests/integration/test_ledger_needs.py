@@ -65,7 +65,7 @@ def test_a_card_is_of_the_size_that_it_is_sold_as(ledger: Ledger, memory: str, c
 
 def test_a_smaller_card_is_not_taken_for_a_larger_one(ledger: Ledger) -> None:
     OneHost(ledger, gpus=(Gpu("G1", "NVIDIA GeForce RTX 2080 Ti", 11_264),))
-    assert ledger.judge("ann", wants(gpu="12GB:1").resources)["verdict"] == "never"
+    assert ledger.judge("ann", wants(gpu="12GB:1"))["verdict"] == "never"
 
 
 @pytest.mark.parametrize("islands", [(1, 2, 3, 3), (1, 1, 2, 3)])

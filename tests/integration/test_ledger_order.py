@@ -238,11 +238,11 @@ def test_explain_promises_nobody_the_host_that_drains_for_another(ledger: Ledger
 
 def test_judge_says_the_same_before_it_is_submitted(ledger: Ledger) -> None:
     OneHost(ledger, gpus=A100)
-    assert ledger.judge("ann", wants(gpu="2").resources)["verdict"] == "now"
-    never = ledger.judge("ann", wants(gpu="16").resources)
+    assert ledger.judge("ann", wants(gpu="2"))["verdict"] == "now"
+    never = ledger.judge("ann", wants(gpu="16"))
     assert (never["verdict"], never["nearest"]["gpus"]) == ("never", 4)
     ledger.set_quota("ann", Quota(gpus=1))
-    assert ledger.judge("ann", wants(gpu="2").resources)["parked"] == "GPUs"
+    assert ledger.judge("ann", wants(gpu="2"))["parked"] == "GPUs"
 
 
 def test_a_shape_of_nothing_divides_by_nothing(ledger: Ledger) -> None:

@@ -41,7 +41,7 @@ def test_the_queue_is_told_by_shape(client_of: Clients) -> None:
     depths = {name: value for name, value in found.items() if name.startswith("dcloud_queue_depth{")}
     assert sorted(depths.values()) == [1, 3]
     [three] = [name for name, value in depths.items() if value == 3]
-    assert re.search(r'shape="2000:4096:1024:4:\d+:A100"', three)
+    assert re.search(r'shape="2000:4096:1024:4:\d+:A100:debian 12 python 3.11"', three)
     assert found[three.replace("depth", "head_age_seconds")] >= 0
 
 
