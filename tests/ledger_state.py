@@ -423,7 +423,8 @@ def no_key_is_left_over(state: Snapshot) -> Iterator[str]:
         "env": ids.__contains__, "events": ids.__contains__, "contract": ids.__contains__, "host": hosts.__contains__,
         "allocs": hosts.__contains__, "wake": hosts.__contains__, "missed": hosts.__contains__,
         "pinned": hosts.__contains__, "queue": lambda _: True, "envs": lambda _: True, "parked": lambda _: True,
-        "request": lambda _: True, "room": lambda _: True, "most": lambda _: True,
+        "request": lambda of: state.strings[f"request:{of}"].split(" ")[0] in ids,
+        "room": lambda _: True, "most": lambda _: True,
     }  # fmt: skip
     alone = {
         "envs", "ended", "lifetimes", "shapes", "parked", "queued", "ledger", "config", "hosts", "gpus", "reserved",

@@ -56,7 +56,11 @@ PREFER = parameter("Prefer", "`wait=25`: answer after a change, or so many secon
 IF_MATCH = parameter("If-Match", "an `ETag`: change only this version", "header")
 IF_NONE_MATCH = parameter("If-None-Match", "an `ETag`: 304 where it still is this version", "header")
 IDEMPOTENCY_KEY = parameter(
-    "Idempotency-Key", "makes a repeated call safe for a day", "header", type="string", pattern="^[ -~]{0,200}$"
+    "Idempotency-Key",
+    "makes a repeated call safe for a day, a submit as long as its environment is known",
+    "header",
+    type="string",
+    pattern="^[ -~]{0,200}$",
 )
 PAGED = (LIMIT, CURSOR)
 

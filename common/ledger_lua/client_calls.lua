@@ -46,14 +46,15 @@ local function submit(P, id, owner, name, contract, shape, priority, cost, lifet
   local now = int(time_ms())
   local env = { name = name, owner = owner, shape = shape, priority = priority, cost = cost, lifetime = lifetime, host = '',
     gpus = '', token = '0', pin = '', attempt = '1', created = now, started = '', expires = '', since = now, parked = '',
-    reserved = '', state = 'queued', progress = '0', phase = '', message = 'Waiting for a host with room', reason = '', by = '', origin = origin }
+    reserved = '', state = 'queued', progress = '0', phase = '', message = 'Waiting for a host with room', reason = '', by = '', origin = origin,
+    request = request }
   env.score = place(P, owner, priority, tonumber(cost))
   env.event = append_event(P, id, env)
   store_fields(P .. ':env:' .. id, env)
   redis.call('SET', P .. ':contract:' .. id, contract)
   redis.call('ZADD', P .. ':envs', 0, id)
   redis.call('ZADD', P .. ':envs:' .. owner, 0, id)
-  if request ~= '' then redis.call('SET', request_key, id .. ' ' .. digest, 'EX', KEEP_REQUEST_SECONDS) end
+  if request ~= '' then redis.call('SET', request_key, id .. ' ' .. digest) end
   wait_for_room(P, id, env)
   return id
 end

@@ -24,6 +24,7 @@ Keys, their types and meaning
       since                    when it last came to wait
       parked                   1: over its owner's quota, so in P:parked and not in the queue
       reserved                 the host that drains for it, "" is none
+      request                  its owner's idempotency key, "" is none
       origin                   id of the HTTP request that submitted it, for logs; "" is unknown
       by                       request id of the last change that a host made, for retries
       event                    id of its last event: when it last changed, and which version this is
@@ -31,7 +32,8 @@ Keys, their types and meaning
   P:contract:{id}      string  what was submitted, as JSON
   P:events:{id}        stream  its history: s p ph m r h = state progress phase message reason host
   P:envs, P:envs:{o}   zset    ids of all, of an owner; scores 0, ids sort by time
-  P:request:{o}:{k}    string  "id digest" of the submit under an owner's idempotency key, for a day
+  P:request:{o}:{k}    string  "id digest" of the submit under an owner's idempotency key, as long as the record of its
+                               environment is kept
   P:ended              zset    id → when the record of a failed or deleted environment goes
   P:lifetimes          zset    id → when its lifetime ends
 
@@ -49,6 +51,7 @@ Keys, their types and meaning
                                u:{owner} what the owner's allocations hold, q:{owner} and q:* quotas; the last
                                two as environments|cpu|ram|gpus|storage, in a quota "" is no limit
                                swept: when the last expire was; patient: until when no host is given up
+                               scanned: how far the search for finish tags that say nothing any more has come
                                looked: how many shapes the last search for starving heads had come to
   P:config             hash    starve_ms defer_ms keep_ms give_up_ms where they differ from the constants below
 
@@ -91,7 +94,6 @@ Errors begin with one word: NOTFOUND ILLEGAL STALE FENCED TAKEN CONFLICT CHANGED
 
 local MAX_ATTEMPTS = 3
 local KEEP_MS = 7 * 86400 * 1000 -- how long the record of what ended is kept
-local KEEP_REQUEST_SECONDS = 86400
 local STARVE_MS = 10 * 60 * 1000 -- a head that waited this long gets a host that drains for it
 local DEFER_MS = 5 * 1000        -- this long a host leaves an environment to another that fits it better
 local WAKE_CANDIDATES = 8        -- hosts that are looked at from either end of an index
@@ -99,6 +101,7 @@ local PASS_ON_SHAPES = 8         -- heads for which a host that found nothing wa
 local BACKFILL_DEPTH = 16        -- of one shape that are looked at while a host drains
 local AWAY_MS = 40 * 1000        -- where nobody swept for this long Redis was away: hosts get the same time to be heard
 local PARKS_A_CLAIM = 32
+local TAGS_A_CALL = 500
 local PARKED_A_CALL = 500
 local RESERVE_SHAPES = 256       -- heads that one expire looks at
 local RESERVE_HOSTS = 32         -- hosts of which it chooses one to drain

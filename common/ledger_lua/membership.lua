@@ -206,7 +206,9 @@ local function lose(P, name, lease_end, now)
 end
 
 local function forget_record(P, id)
-  local owner = redis.call('HGET', P .. ':env:' .. id, 'owner')
+  local env = load_fields(P .. ':env:' .. id, { 'owner', 'request' })
+  local owner, request = env.owner, env.request or ''
+  if request ~= '' then redis.call('DEL', P .. ':request:' .. owner .. ':' .. request) end
   redis.call('DEL', P .. ':env:' .. id, P .. ':events:' .. id, P .. ':contract:' .. id)
   redis.call('ZREM', P .. ':envs', id)
   redis.call('ZREM', P .. ':envs:' .. owner, id)
@@ -252,5 +254,6 @@ local function expire(P, limit, interval)
       done = done + 1
     end
   end
+  drop_passed_tags(P)
   return done + reserve(P, now)
 end

@@ -67,6 +67,23 @@ local function place(P, owner, priority, cost)
   return int((9 - priority) * PRIORITY_STEP + start)
 end
 
+-- Take away finish tags that virtual time has passed, which place nobody: each call looks at some.
+local function drop_passed_tags(P)
+  local key = P .. ':ledger'
+  local from = redis.call('HGET', key, 'scanned') or '0'
+  local page, virtual_times = redis.call('HSCAN', key, from, 'MATCH', 'f:*', 'COUNT', TAGS_A_CALL), {}
+  for i = 1, #page[2], 2 do
+    local priority = page[2][i]:match('^f:(%d):')
+    virtual_times[priority] = virtual_times[priority] or tonumber(redis.call('HGET', key, 'v:' .. priority) or '0')
+    if tonumber(page[2][i + 1]) <= virtual_times[priority] then redis.call('HDEL', key, page[2][i]) end
+  end
+  if page[1] ~= '0' then
+    redis.call('HSET', key, 'scanned', page[1])
+  elseif from ~= '0' then
+    redis.call('HDEL', key, 'scanned')
+  end
+end
+
 -- What was never claimed is not held against its owner.
 local function refund(P, env)
   local field = 'f:' .. env.priority .. ':' .. env.owner
