@@ -21,12 +21,14 @@ from api import (
     health,
     hosts,
     imports,
+    index,
     locks,
     login,
     logs,
     metrics,
     named_contracts,
     pages,
+    parameters,
     problems,
     quotas,
     services,
@@ -47,6 +49,7 @@ from common.settings import settings as read_settings
 MULTIPART_BYTES = 16 * 1024  # what a file upload may add to the document itself
 
 _VERSION_1 = (
+    index,
     environments,
     events,
     logs,
@@ -86,6 +89,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = documents.MAX_BYTES + MULTIPART_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = documents.MAX_BYTES + MULTIPART_BYTES
     app.config["MAX_FORM_PARTS"] = 16
+    app.url_map.strict_slashes = False  # /environments/ is what /environments is
     app.json.sort_keys = False  # type: ignore[attr-defined]
     parts = app.extensions["dcloud"] = services.make(settings or read_settings())
     app.wsgi_app = InTime(_guarded(Glances(app.wsgi_app, parts)))  # type: ignore[method-assign]
@@ -94,6 +98,7 @@ def build(settings: Settings | None = None) -> Flask:
     app.before_request(_begin)
     auth.register(app)
     conditions.register(app)
+    parameters.register(app)
     auditing.register(app)
     metrics.register(app)
     problems.register(app)

@@ -54,13 +54,12 @@ def written(entry: Entry) -> None:
 
 
 def _record(response: Response) -> Response:
-    if response.status_code == 429:  # it did nothing, and whoever sends a thousand a second must not fill the log
-        return response
     endpoint, caller = request.endpoint or "", g.get("principal")
     noted = g.get("audit", {"target": "", "user": "", "details": {}})
     if endpoint and endpoint not in QUIET and (caller or noted["user"] or noted["target"]):
         target = noted["target"] or "/".join(str(value) for value in (request.view_args or {}).values())
-        if noted["user"] or _counts(endpoint, caller, target):
+        user = caller.user if caller else noted["user"]
+        if (noted["user"] or _counts(endpoint, caller, target)) and not _is_flood(response, user, endpoint, target):
             entry = _entry(response.status_code, target, noted["user"], noted["details"])
             there: Entry | None = g.get("written")
             if there is not None and replace(entry, at=there.at) == there:
@@ -89,6 +88,11 @@ def _counts(endpoint: str, caller: Principal | None, target: str) -> bool:
         return True
     privileged = "admin" in auth.needs(current_app, endpoint, request.method) or g.get("anothers", False)
     return privileged and caller is not None and not _just_seen((caller.user, endpoint, target))
+
+
+def _is_flood(response: Response, user: str, endpoint: str, target: str) -> bool:
+    """Whether it is one more refusal of many: whoever sends a thousand a second must not fill the log."""
+    return response.status_code == 429 and _just_seen((user, endpoint, f"429 {target} {request.remote_addr}"))
 
 
 def _just_seen(look: tuple[str, str, str]) -> bool:

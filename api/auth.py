@@ -27,7 +27,7 @@ PUBLIC = frozenset(
     {
         *("health.healthz", "health.readyz", "openapi.openapi", "openapi.docs", "static", "bootstrap.static"),
         *("pages.home", "pages.sign_in", "pages.provider", "pages.back"),
-        *("login.ways", "login.by_password", "login.begin", "login.finish"),
+        *("index.index", "login.ways", "login.by_password", "login.begin", "login.finish"),
     }
 )
 CSRF_HEADER = "X-CSRF-Token"

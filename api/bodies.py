@@ -11,7 +11,8 @@ from flask import g, request
 from marshmallow import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from api.problems import Refused
+from api.openapi.described import CONTRACT_TYPES, JSON
+from api.problems import Refused, not_read
 from common import contract, documents
 from common.contract import Contract
 from common.errors import ContractError, NotFound, Problem
@@ -55,6 +56,8 @@ def json_object() -> dict[str, Any]:
     """The JSON object in the body, or what a page says instead. Raises ContractError, Refused."""
     if "said_instead" in g:
         return cast(dict[str, Any], g.said_instead)
+    if documents.format_of(request.mimetype) != "json":
+        raise not_read(f"{request.mimetype[:80]!r} is not read here. Send JSON as {JSON}.", [JSON])
     body = documents.load(_read(), "json")
     if not isinstance(body, dict):
         raise ContractError([Problem("", "must be an object.")])
@@ -143,9 +146,9 @@ def _short(body: bytes) -> bytes:
 def _kind(media_type: str, file_name: str) -> str:
     kind = documents.format_of(media_type, file_name)
     if not kind:
-        raise Refused(
-            415,
+        raise not_read(
             f"{(media_type or 'This file')[:80]!r} is not read here. Send JSON, YAML or TOML with a Content-Type of "
             "application/json, application/yaml or application/toml.",
+            CONTRACT_TYPES,
         )
     return kind

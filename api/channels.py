@@ -13,7 +13,7 @@ from flask import Blueprint, Response, jsonify
 from api import bodies, remote, streams, wire
 from api.auth import owned
 from api.idempotency import idempotent
-from api.openapi.described import AFTER, LAST_EVENT_ID, described
+from api.openapi.described import AFTER, IDEMPOTENCY_KEY, LAST_EVENT_ID, described
 from api.services import services
 from common import channel
 from common.channel import ClientEnd, Input, Output
@@ -29,7 +29,7 @@ MAX_SEQ = 2**53
 
 @blueprint.post("/environments/<env_id>/exec")
 @idempotent()
-@described("Channel", 201, body="Command", headers=("Location",), refuses=(409,))
+@described("Channel", 201, body="Command", parameters=(IDEMPOTENCY_KEY,), headers=("Location",), refuses=(409,))
 def begin(env_id: str) -> Response:
     """Run a command inside a running environment."""
     found, command = owned(env_id), _command(bodies.json_object())

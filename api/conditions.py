@@ -36,7 +36,7 @@ def conditional(response: Response) -> Response:
 def finish(response: Response) -> None:
     """Give a GET's JSON its ETag where the view gave none, and answer 304 to who has it."""
     whole = response.status_code == 200 and response.mimetype == "application/json" and not response.is_streamed
-    if request.method == "GET" and whole and "ETag" not in response.headers:
+    if request.method in ("GET", "HEAD") and whole and "ETag" not in response.headers:
         response.add_etag()
         if not request.if_match:
             response.make_conditional(request)

@@ -190,7 +190,7 @@ def _owner() -> str | None:
 
 def _states() -> tuple[State, ...]:
     words = [word for value in request.args.getlist("state") for word in value.split(",") if word]
-    try:
-        return tuple(State(word) for word in words)
-    except ValueError as error:
-        raise Refused(400, f"{str(error)[:80]}: states are {', '.join(State)}.") from None
+    for word in words:
+        if word not in tuple(State):
+            raise Refused(400, f"state is {word[:40]!r}; it is one or some of {', '.join(State)}.")
+    return tuple(State(word) for word in words)

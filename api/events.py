@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response, jsonify
 
-from api import bodies, metrics, streams, wire
+from api import metrics, paging, streams, wire
 from api.auth import owned
-from api.openapi.described import AFTER, JSON, LAST_EVENT_ID, described, parameter
+from api.openapi.described import AFTER, CURSOR, JSON, LAST_EVENT_ID, described, parameter
 from api.services import Services, services
 from common.environment import Event
 from common.errors import NotFound, RedisUnavailable
@@ -17,7 +17,7 @@ from common.states import ENDED
 
 blueprint = Blueprint("events", __name__)
 
-PAGE_LIMIT = 1000
+READ_AT_ONCE = 1000
 
 
 @blueprint.get("/environments/<env_id>/events")
@@ -27,16 +27,19 @@ PAGE_LIMIT = 1000
     parameters=(
         AFTER,
         LAST_EVENT_ID,
-        parameter("limit", "how many at most", type="integer", minimum=1, maximum=1000, default=1000),
+        parameter("limit", "how many at most", type="integer", minimum=1, maximum=100, default=100),
+        CURSOR,
     ),
     also={204: "nothing will follow"},
 )
 def events(env_id: str) -> Response:
-    """The events after `after` (or Last-Event-ID): JSON, or live by server-sent events."""
-    found, after = owned(env_id), streams.resume_after()
+    """The events after `after` (or Last-Event-ID): a page of them as JSON, or live by server-sent events."""
+    found, after = owned(env_id), paging.after(streams.STREAM_ID) or streams.resume_after()
     if not streams.wanted():
-        limit = bodies.number("limit", PAGE_LIMIT, 1, PAGE_LIMIT)
-        return jsonify({"events": [wire.event(e) for e in services().ledger.events(found.id, after, limit)]})
+        most = paging.limit(paging.PAGE_LIMIT)
+        some = services().ledger.events(found.id, after, most + 1)
+        following = some[most - 1].id if len(some) > most else ""
+        return jsonify({"events": [wire.event(e) for e in some[:most]], "next": paging.cursor(following)})
     if found.state in ENDED and after != "0" and not services().ledger.events(found.id, after, 1):
         return Response(status=204)  # tells a browser not to come back
     return streams.response(_live(services(), found.id, after))
@@ -63,7 +66,7 @@ def _live(parts: Services, env_id: str, after: str) -> Iterator[str]:
 
 def _after(parts: Services, env_id: str, after: str, woken: bool) -> list[Event]:
     def read() -> list[Event]:
-        return parts.ledger.events(env_id, after, PAGE_LIMIT)
+        return parts.ledger.events(env_id, after, READ_AT_ONCE)
 
     try:
         return parts.feed.shared(env_id, after, read) if woken else read()

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from flask import Blueprint, Response, jsonify, request
 
 from api.openapi.described import UPLOAD, described, parameter
-from api.problems import Refused
+from api.problems import Refused, not_read
 from api.services import services
 from common.imports import FORMATS, Runtime, convert, format_of
 from common.imports.formats import MAX_LOCK_BYTES
@@ -39,7 +39,7 @@ def convert_file() -> Response:
     body, name = _file()
     kind = request.args.get("format") or format_of(name)
     if kind not in FORMATS:
-        raise Refused(415, f"Say what this is by ?format= or by its name: {', '.join(FORMATS)}.")
+        raise not_read(f"Say what this is by ?format= or by its name: {', '.join(FORMATS)}.", ("text/plain", UPLOAD))
     found = convert(body, kind, _runtimes())
     return jsonify(
         {"format": kind, "contract": found.contract, "left_out": [asdict(problem) for problem in found.left_out]}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from flask import request
 
@@ -13,6 +14,7 @@ from api import bodies
 from api.problems import Refused
 
 PAGE_LIMIT = 100
+Item = TypeVar("Item")
 
 
 def limit(default: int = 50) -> int:
@@ -32,6 +34,13 @@ def after(pattern: re.Pattern[str]) -> str:
     if not pattern.fullmatch(value):
         raise Refused(400, "cursor is not one that this server gave. Begin without it.")
     return value
+
+
+def part(items: Sequence[Item], place: Callable[[Item], str], pattern: re.Pattern[str]) -> tuple[list[Item], Any]:
+    """Of a list that is short enough to be read whole, sorted by `place`: the page, and the cursor of the next."""
+    most, before = limit(), after(pattern)
+    rest = [item for item in items if place(item) > before]
+    return rest[:most], cursor(place(rest[most - 1]) if len(rest) > most else "")
 
 
 def cursor(last: str) -> Any:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from flask import Flask, Response, g
+from flask import Flask, Response, g, request
 from redis import RedisError
 from werkzeug.exceptions import HTTPException
 
@@ -68,6 +68,14 @@ class Refused(DCloudError):
         super().__init__(detail)
 
 
+def not_read(detail: str, types: Iterable[str]) -> Refused:
+    """A body of a type that is not read here (415); `types` are those that are."""
+    refused, accepted = Refused(415, detail), ", ".join(types)
+    name = {"POST": "Accept-Post", "PATCH": "Accept-Patch"}.get(request.method, "Accept")
+    refused.headers = {name: accepted}
+    return refused
+
+
 def problem(
     status: int, detail: str, errors: list[Problem] | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
@@ -80,6 +88,8 @@ def problem(
         "detail": detail,
         "instance": f"urn:dcloud:request:{g.get('request_id', '')}",
     }
+    if status == 401:
+        headers = {"WWW-Authenticate": "Bearer", **(headers or {})}
     if errors:
         body["errors"] = [{"path": error.path, "message": error.message} for error in errors]
     return Response(json.dumps(body), status, headers, content_type="application/problem+json")

@@ -18,9 +18,9 @@ def by_password(name: str, password: str) -> Principal | None:
     """Who has this password, None for nobody. Raises TooMany."""
     name, address = name.strip().lower(), request.remote_addr or ""
     attempts = services().attempts
-    attempts.count(name, address)
     if services().accounts.exists(name):  # else it may be a password in the wrong field
         auditing.note(target=name)
+    attempts.count(name, address)
     user = services().accounts.check_password(name, password)
     if user is None:
         return None

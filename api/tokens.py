@@ -8,10 +8,10 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from api import auditing, bodies, conditions, wire
+from api import auditing, bodies, conditions, paging, wire
 from api.auth import principal
 from api.idempotency import idempotent
-from api.openapi.described import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, described, parameter
+from api.openapi.described import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PAGED, described, parameter
 from api.problems import Refused
 from api.services import services
 from common import ids, units
@@ -25,6 +25,7 @@ from common.tokens import KINDS, Token, id_of
 blueprint = Blueprint("tokens", __name__)
 
 ID = re.compile(f"[{ids.ALPHABET}]{{10}}", re.ASCII)
+PLACE = re.compile(rf"[0-9]{{10}}\.[0-9]{{3}}-{ID.pattern}", re.ASCII)  # of a token among one's own
 LONGEST_LIFETIME_SECONDS = 5 * 365 * 86400
 LONGEST_OVERLAP_SECONDS = 30 * 86400
 
@@ -68,13 +69,14 @@ class Rotation(Strict):
 @blueprint.get("/tokens")
 @described(
     "Tokens",
-    parameters=(parameter("user", "another's, for admins"), IF_NONE_MATCH),
+    parameters=(parameter("user", "another's, for admins"), *PAGED, IF_NONE_MATCH),
     headers=("ETag",),
     also={304: "it did not change"},
 )
 def tokens() -> Response:
-    """One's tokens, oldest first; admins see another's by `?user=`."""
-    return conditions.answer({"tokens": [wired(token) for token in services().accounts.tokens(_whose())]})
+    """A page of one's tokens, oldest first; admins see another's by `?user=`."""
+    found, following = paging.part(services().accounts.tokens(_whose()), _place, PLACE)
+    return conditions.answer({"tokens": [wired(token) for token in found], "next": following})
 
 
 @blueprint.post("/tokens")
@@ -168,6 +170,10 @@ def wired(token: Token) -> dict[str, Any]:
         "replaced_by": token.replaced_by or None,
         "links": {"self": f"{wire.ROOT}/tokens/{token.id}"},
     }
+
+
+def _place(token: Token) -> str:
+    return f"{token.created_at:014.3f}-{token.id}"
 
 
 def _require(present: Token) -> None:

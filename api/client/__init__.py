@@ -55,7 +55,7 @@ class Client(Environments, Channels, Accounts):
 
     def webhooks(self) -> list[Json]:
         """One's webhooks."""
-        return list(self._json("GET", "/webhooks")["webhooks"])
+        return list(self._pages("/webhooks", "webhooks"))
 
     def create_webhook(self, url: str, states: Collection[str] = ()) -> Json:
         """Have steps of one's environments posted to `url`; the answer alone has the `secret` that signs them."""

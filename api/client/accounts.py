@@ -37,7 +37,7 @@ class Accounts(Connection):
 
     def tokens(self, user: str = "") -> list[Json]:
         """One's tokens; another's for admins."""
-        return list(self._json("GET", "/tokens", params={"user": user})["tokens"])
+        return list(self._pages("/tokens", "tokens", user=user))
 
     def create_token(
         self, name: str = "", scopes: Collection[str] = (), lifetime: str = "", kind: str = "user", user: str = ""

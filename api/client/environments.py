@@ -186,7 +186,7 @@ class Environments(Connection):
 
     def history(self, env_id: str, after: str = "0") -> list[Json]:
         """The events after the event `after`."""
-        return list(self._json("GET", f"/environments/{env_id}/events", params={"after": after})["events"])
+        return list(self._pages(f"/environments/{env_id}/events", "events", after=after))
 
     def follow(self, env_id: str, after: str = "0") -> Iterator[Json]:
         """The events after `after`, then live until the environment is over.

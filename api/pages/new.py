@@ -16,6 +16,7 @@ from api.pages.form import ANY_GPU, LIFETIMES, Faults, Fields
 from api.pages.libraries import KNOWN
 from api.pages.outlook import outlook
 from api.pages.together import NOT_YET, Together, together
+from api.problems import Refused
 from api.services import services
 from common import contract, ids
 from common.contract import Contract
@@ -51,7 +52,7 @@ def new() -> Response:
 @blueprint.post("/new")
 def submit() -> Response:
     """Make it; the key of the form makes it once."""
-    values, key = Fields.sent(request.form), request.form.get("key", "")
+    values, key = Fields.sent(request.form), _key()
     try:
         found = environments.accept(contract.parse(values.document()), f"form-{key}" if key else "")
     except ContractError as error:
@@ -64,7 +65,7 @@ def submit() -> Response:
 @blueprint.post("/new/check")
 def check() -> Response:
     """The same form, with what would become of it."""
-    return _form(Fields.sent(request.form), request.form.get("key", ""))
+    return _form(Fields.sent(request.form), _key())
 
 
 @blueprint.post("/new/libraries")
@@ -72,7 +73,7 @@ def ask_libraries() -> Response:
     """The same form, with whether its libraries go together."""
     values = Fields.sent(request.form)
     wanted, _ = _parsed(values)
-    return _form(values, request.form.get("key", ""), answer=together(wanted) if wanted else NOT_YET)
+    return _form(values, _key(), answer=together(wanted) if wanted else NOT_YET)
 
 
 @blueprint.post("/new/save")
@@ -84,9 +85,9 @@ def save() -> Response:
         named_contracts.create()
     except ContractError as error:
         shown = [replace(p, path=p.path.removeprefix("contract.")) for p in error.problems]
-        return _form(values, request.form.get("key", ""), Faults.of(shown), 422)
+        return _form(values, _key(), Faults.of(shown), 422)
     except Taken as error:
-        return _form(values, request.form.get("key", ""), Faults({"": [str(error)]}), 422)
+        return _form(values, _key(), Faults({"": [str(error)]}), 422)
     return see(url_for("pages.new", template=name))
 
 
@@ -105,6 +106,14 @@ def fill() -> Response:
     except ContractError as error:
         values, faults = Fields(), Faults({"": [f"{p.path}: {p.message}".lstrip(": ") for p in error.problems]})
     return _form(values, ids.new_id(), faults, notes=notes)
+
+
+def _key() -> str:
+    """The key of the form that was sent. Raises Refused where it is none of ours."""
+    key = request.form.get("key", "")
+    if key and not ids.PATTERN.fullmatch(key):
+        raise Refused(400, "The key of this form is none that a form was given here. Open the form anew.")
+    return key
 
 
 def _is_of_another_tool() -> bool:

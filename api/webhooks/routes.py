@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from api import auditing, bodies, conditions, wire
+from api import auditing, bodies, conditions, paging, wire
 from api.auth import principal
 from api.idempotency import idempotent
-from api.openapi.described import IDEMPOTENCY_KEY, IF_MATCH, described
+from api.openapi.described import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PAGED, described
 from api.services import services
 from api.webhooks.addresses import networks, parsed
 from common import ids
@@ -38,10 +38,11 @@ class NewWebhook(Strict):
 
 
 @blueprint.get("/webhooks")
-@described("Webhooks", headers=("ETag",))
+@described("Webhooks", parameters=(*PAGED, IF_NONE_MATCH), headers=("ETag",), also={304: "it did not change"})
 def webhooks() -> Response:
-    """One's webhooks, oldest first."""
-    return conditions.answer({"webhooks": [wired(hook) for hook in services().webhooks.of(principal().user)]})
+    """A page of one's webhooks, oldest first."""
+    found, following = paging.part(services().webhooks.of(principal().user), lambda hook: hook.id, ids.PATTERN)
+    return conditions.answer({"webhooks": [wired(hook) for hook in found], "next": following})
 
 
 @blueprint.post("/webhooks")
@@ -66,7 +67,7 @@ def create() -> Response:
 
 
 @blueprint.get("/webhooks/<hook_id>")
-@described("Webhook", headers=("ETag",))
+@described("Webhook", parameters=(IF_NONE_MATCH,), headers=("ETag",), also={304: "it did not change"})
 def webhook(hook_id: str) -> Response:
     """One webhook, with how its last delivery went."""
     return conditions.answer(wired(_found(hook_id)))

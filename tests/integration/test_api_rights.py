@@ -86,6 +86,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", "/templates/<name>/delete"): (READ, OWN),
     ("POST", "/templates/<name>/delete"): (SUBMIT, OWN),
     ("POST", "/new/fill"): (SUBMIT, ALL),
+    ("GET", V1): (PUBLIC, ALL),
     ("GET", f"{V1}/audit"): (ADMIN_READ, ALL),
     ("GET", f"{V1}/catalog"): (READ, ALL),
     ("GET", f"{V1}/channels/<channel_id>/output"): (READ, OWN),

@@ -150,13 +150,21 @@ def test_nobody_fills_it_from_outside(app: Flask, parts: Services) -> None:
     assert not parts.audit.file.exists()
 
 
-def test_who_is_told_to_wait_fills_nothing(settings: Settings, token_of: Callable[..., str]) -> None:
+def test_who_is_told_to_wait_is_written_down_once(settings: Settings, token_of: Callable[..., str]) -> None:
     app = api.create_app(replace(settings, rate_limit=6))
     headers = {"Authorization": f"Bearer {token_of('ada')}"}
     codes = [app.test_client().post(ENVIRONMENTS, data=b"{", headers=headers).status_code for _ in range(5)]
     parts: Services = app.extensions["dcloud"]
-    assert 429 in codes
-    assert len(lines(parts)) == codes.count(422)
+    assert codes.count(429) > 1
+    assert [line["status"] for line in lines(parts)] == [422] * codes.count(422) + [429]
+
+
+def test_who_guesses_passwords_is_written_down_though_told_to_wait(app: Flask, parts: Services) -> None:
+    parts.accounts.create_user("ada")
+    guess = {"name": "ada", "password": "x" * 12}
+    codes = [app.test_client().post("/api/v1/login", json=guess).status_code for _ in range(13)]
+    assert codes == [401] * 10 + [429] * 3
+    assert [(line["target"], line["status"]) for line in lines(parts)] == [("ada", 401)] * 10 + [("ada", 429)]
 
 
 def test_it_comes_in_pages_and_by_user(root: FlaskClient, ada: FlaskClient, parts: Services) -> None:
