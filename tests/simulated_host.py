@@ -7,6 +7,7 @@ takes until `go_on` is set, and with `chatty` its container writes more then.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 from typing import Any
@@ -145,8 +146,12 @@ class SimulatedHost:
         return Checked("ok", "They would be installed.", names, download_bytes=5_000_000).to_dict()
 
     def _command(self, end: WorkerEnd) -> None:
+        command = end.request["command"]
+        if shutil.which(command[0]) is None:  # as a shell has it
+            end.exit(127)
+            return
         process = subprocess.Popen(
-            end.request["command"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
         )
         assert process.stdin is not None
         assert process.stdout is not None
