@@ -28,11 +28,11 @@ def test_an_admin_sees_the_worker_and_its_tasks(
     photograph(admin, "flower")
     with admin.expect_popup() as opened:
         admin.get_by_role("link", name="Open Flower").click()
-    flower = opened.value
-    broken: list[str] = []
+    opened.value.wait_for_load_state()
+    flower, broken = admin.context.new_page(), list[str]()
     flower.on("console", lambda said: broken.append(said.text) if said.type == "error" else None)
     flower.on("pageerror", lambda error: broken.append(str(error)))
-    flower.reload()
+    flower.goto(opened.value.url)
     expect(flower.get_by_role("link", name=WORKER)).to_be_visible()
     expect(flower.locator("#workers-online")).to_have_text("1")
     flower.screenshot(path=Path("var/screenshots/flower-itself-1280-light.png"))
