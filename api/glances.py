@@ -121,7 +121,9 @@ def _key(environ: dict[str, Any]) -> tuple[bytes, str, str] | None:
     path: str = environ["PATH_INFO"]
     if environ["REQUEST_METHOD"] != "GET" or not _PATH.fullmatch(path):
         return None
-    if environ.get("QUERY_STRING") or "HTTP_PREFER" in environ or "HTTP_AUTHORIZATION" not in environ:
+    if environ.get("QUERY_STRING") or "HTTP_AUTHORIZATION" not in environ:
+        return None
+    if "HTTP_PREFER" in environ or "HTTP_IF_MATCH" in environ:
         return None
     caller = hashlib.sha256(environ["HTTP_AUTHORIZATION"].encode()).digest()  # no secret stays in memory
     return caller, path, environ.get("HTTP_IF_NONE_MATCH", "")

@@ -67,6 +67,7 @@ def test_who_has_it_gets_304_each_time(ada: FlaskClient, at: str, handled: list[
     assert [answer.status_code for answer in answers] == [304] * 4
     assert len(handled) == 2
     assert ada.get(at, headers={"If-None-Match": '"0-0"'}).status_code == 200
+    assert ada.get(at, headers={"If-Match": '"0-0"'}).status_code == 412
 
 
 def test_what_changed_is_seen_at_once(ada: FlaskClient, at: str, parts: Services) -> None:
