@@ -51,7 +51,7 @@ class Installation:
 
     def save(self, variables: Mapping[str, str]) -> None:
         """Keep the variables for `make stop` and `dcloud doctor`. They hold Redis' password."""
-        lines = ["# Settings of the last `make run`, written by it. Set them in your environment to change them."]
+        lines = ["# Settings of the last start, kept for the next. Set one in your environment to change it."]
         private_write(self.settings_file, "\n".join([*lines, *(f"{k}={v}" for k, v in sorted(variables.items())), ""]))
 
     def environment(self) -> dict[str, str]:

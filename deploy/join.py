@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
-from common.errors import DCloudError, RedisUnavailable
+from common.errors import RedisUnavailable
 from deploy import redis_server, services, up
 from deploy.installation import Installation
-from deploy.steps import SetupError, explain, step
+from deploy.steps import SetupError, step
 
 REDIS_SECONDS = 5.0
 HOW = (
@@ -19,23 +18,12 @@ HOW = (
 
 def main() -> int:
     """Bring a worker up; the exit status."""
-    installation = Installation.here()
-    try:
-        with installation.held():
-            join(installation)
-    except DCloudError as error:
-        explain(error)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted. `make join` goes on from here, `make stop` ends what runs.", file=sys.stderr)
-        return 130
-    print(f"\n{installation.settings().host} takes what fits it from now on; `make stop` ends that.")
-    return 0
+    return up.status_of(join, "make join")
 
 
 def join(installation: Installation) -> None:
     """Let the engine and a worker run. What runs already is left as it is. Raises SetupError."""
-    address = os.environ.get("DCLOUD_REDIS_URL") or installation.saved().get("DCLOUD_REDIS_URL", "")
+    address = up.wanted(installation).get("DCLOUD_REDIS_URL", "")
     if redis_server.is_ours(installation.var):
         raise SetupError(
             f"{installation.var} holds an installation with a Redis of its own, and is a host already. Use another "
@@ -53,6 +41,7 @@ def join(installation: Installation) -> None:
     up.prepare_host(installation)
     with step("DCloud") as under_way:
         under_way.found = services.ensure_worker(installation)
+    print(f"\n{installation.settings().host} takes what fits it from now on; `make stop` ends that.")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from common.accounts import ADMIN, Accounts, ensure_admin
@@ -30,22 +31,26 @@ NEEDED = {
 
 def main() -> int:
     """Bring everything up and show that it works; the exit status."""
+    return status_of(bring_up, "make run")
+
+
+def status_of(work: Callable[[Installation], None], command: str) -> int:
+    """Do the work of `command` for the installation of this checkout, and say what stopped it; the exit status."""
     installation = Installation.here()
     try:
         with installation.held():
-            bring_up(installation)
-            demo.run(installation)
+            work(installation)
     except DCloudError as error:
         explain(error)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. `make run` goes on from here, `make stop` ends what runs.", file=sys.stderr)
+        print(f"\nInterrupted. `{command}` goes on from here, `make stop` ends what runs.", file=sys.stderr)
         return 130
     return 0
 
 
 def bring_up(installation: Installation) -> None:
-    """Let the engine, Redis and the services run. What runs already is left as it is."""
+    """Let the engine, Redis, the services and the example run. What runs already is left as it is."""
     prepare_host(installation)
     with step("Redis") as under_way:
         address, under_way.found = _redis(installation)
@@ -53,6 +58,7 @@ def bring_up(installation: Installation) -> None:
     with step("DCloud") as under_way:
         _admin(installation)
         under_way.found = services.ensure(installation)
+    demo.run(installation)
 
 
 def prepare_host(installation: Installation) -> None:
@@ -72,13 +78,22 @@ def _redis(installation: Installation) -> tuple[str, str]:
     if given:
         redis_server.wait_until_it_answers(given, timeout_seconds=5)
         return given, "the one that DCLOUD_REDIS_URL names"
-    bind = os.environ.get("DCLOUD_REDIS_BIND", "")
+    bind = wanted(installation).get("DCLOUD_REDIS_BIND", "")
     return redis_server.ensure(installation.processes, installation.var, known, bind)
 
 
+def wanted(installation: Installation) -> dict[str, str]:
+    """The settings of the last start, the caller's in their place; one that the caller empties has its default."""
+    saved = installation.saved()
+    if saved.get("DCLOUD_DATA_DIR") == f"{saved.get('DCLOUD_VAR_DIR')}/data":
+        del saved["DCLOUD_DATA_DIR"]  # nobody chose it, and it moves with `var`
+    theirs = {name: value for name, value in os.environ.items() if name.startswith("DCLOUD_")}
+    return {name: value for name, value in {**saved, **theirs}.items() if value}
+
+
 def variables(installation: Installation, redis_url: str) -> dict[str, str]:
-    """What the processes run with: the caller's settings, and what was decided here."""
-    given = {name: value for name, value in os.environ.items() if name.startswith("DCLOUD_") and value}
+    """What the processes run with: what is wanted, and what was decided here."""
+    given = wanted(installation)
     data = given.get("DCLOUD_DATA_DIR") or str(installation.var / "data")
     decided = {"DCLOUD_REDIS_URL": redis_url, "DCLOUD_VAR_DIR": str(installation.var)}
     return {**given, **decided, "DCLOUD_DATA_DIR": str(Path(data).expanduser().resolve())}

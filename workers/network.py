@@ -82,10 +82,10 @@ class Network:
 
     def _apply(self) -> None:
         """Both chains as they should be, in one step each, and one jump to each."""
-        allowed, ledger = self.allowed(), self._ledger()
+        allowed, (elsewhere, here) = self.allowed(), ledger(self.settings.redis_url)
         for parent, chain, rules in (
-            ("DOCKER-USER", self._chain("OUT"), outward(allowed, ledger)),
-            ("INPUT", self._chain("IN"), inward(allowed, ledger)),
+            ("DOCKER-USER", self._chain("OUT"), outward(allowed, elsewhere)),
+            ("INPUT", self._chain("IN"), inward(allowed, [*elsewhere, *here])),
         ):
             lines = ["*filter", f":{chain} - [0:0]", *(f"-A {chain} {' '.join(rule)}" for rule in rules), "COMMIT", ""]
             _restore("\n".join(lines))
@@ -101,12 +101,6 @@ class Network:
             rules += [("-d", address, "-p", "tcp", "--dport", str(port)) for address in _addresses(host)]
         rules += allowances(self.settings.network_allow)
         return list(dict.fromkeys(rules))
-
-    def _ledger(self) -> list[Rule]:
-        """Redis, which stays closed wherever it is and whatever is opened: matches of a destination."""
-        parts = urlsplit(self.settings.redis_url)
-        addresses, port = _addresses(parts.hostname) if parts.hostname else [], str(parts.port or REDIS_PORT)
-        return [("-d", address, "-p", "tcp", "--dport", port) for address in addresses]
 
     def _chain(self, direction: str) -> str:
         return f"{self.bridge.upper()}-{direction}"
@@ -128,6 +122,19 @@ def inward(allowed: Sequence[Rule], shut: Sequence[Rule] = ()) -> list[Rule]:
     answers: Rule = ("-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "RETURN")
     refused = [(*rule, "-j", "DROP") for rule in shut]
     return [answers, *refused, *((*rule, "-j", "RETURN") for rule in allowed), ("-j", "DROP")]
+
+
+def ledger(redis_url: str) -> tuple[list[Rule], list[Rule]]:
+    """Redis, which stays closed whatever is opened: matches of where it is, and of this host's own addresses.
+
+    Where it is reached by the loopback it may listen on any address of this host.
+    """
+    parts = urlsplit(redis_url)
+    if not parts.hostname:
+        return [], []
+    port: Rule = ("-p", "tcp", "--dport", str(parts.port or REDIS_PORT))
+    addresses = _addresses(parts.hostname)
+    return [("-d", address, *port) for address in addresses], [] if addresses else [port]
 
 
 def allowances(text: str) -> list[Rule]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import stat
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import SettingsError
-from deploy import host, services, steps
+from deploy import host, services, steps, up
 from deploy.installation import Installation, private_write
 from deploy.steps import SetupError
 
@@ -21,6 +22,23 @@ def test_settings_come_back_as_they_were_saved(tmp_path: Path) -> None:
     installation.save(variables)
     assert installation.saved() == variables
     assert installation.settings().host == "gpu-1"
+
+
+def test_a_start_knows_the_settings_of_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installation = Installation(tmp_path)
+    for name in [name for name in os.environ if name.startswith("DCLOUD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DCLOUD_KEY_PREFIX", "lab")
+    monkeypatch.setenv("DCLOUD_REDIS_BIND", "10.0.0.5")
+    installation.save(up.variables(installation, "redis://one"))
+    monkeypatch.delenv("DCLOUD_KEY_PREFIX")
+    monkeypatch.setenv("DCLOUD_REDIS_BIND", "")
+    again = up.variables(installation, "redis://two")
+    assert (again["DCLOUD_KEY_PREFIX"], again["DCLOUD_REDIS_URL"]) == ("lab", "redis://two")
+    assert "DCLOUD_REDIS_BIND" not in again
+    moved = Installation(tmp_path / "moved")
+    moved.save(again)
+    assert up.variables(moved, "redis://two")["DCLOUD_DATA_DIR"] == f"{moved.var}/data"
 
 
 def test_what_holds_a_password_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from common.errors import SettingsError
-from workers.network import allowances, inward, outward
+from workers.network import allowances, inward, ledger, outward
 
 
 def verdict(rules: list[tuple[str, ...]], address: str, port: int) -> str:
@@ -37,10 +37,19 @@ def test_the_internet_is_open(address: str) -> None:
 
 
 def test_redis_is_closed_even_at_a_public_address_that_is_open() -> None:
-    redis = [("-d", "8.8.8.8", "-p", "tcp", "--dport", "6379")]
+    redis, here = ledger("redis://:x@8.8.8.8/0")
+    assert here == []
     for rules in (outward(allowances("8.8.8.8"), redis), inward(allowances("8.8.8.8"), redis)):
         assert verdict(rules, "8.8.8.8", 6379) == "DROP"
         assert verdict(rules, "8.8.8.8", 443) == "RETURN"
+
+
+def test_redis_of_this_host_is_closed_on_each_of_its_addresses() -> None:
+    redis, here = ledger("redis://:x@127.0.0.1:6380/0")
+    assert redis == []
+    rules = inward(allowances("10.0.0.0/8"), here)
+    assert verdict(rules, "10.0.0.5", 6380) == "DROP"
+    assert verdict(rules, "10.0.0.5", 443) == "RETURN"
 
 
 def test_the_host_is_closed_altogether() -> None:
