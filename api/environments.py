@@ -22,7 +22,7 @@ from api.openapi.described import (
 from api.problems import Refused
 from api.services import services
 from common import ids, units
-from common.contract import Contract, Resources
+from common.contract import Contract
 from common.environment import Environment
 from common.errors import ContractError, NeverFits, Problem
 from common.states import State
@@ -114,15 +114,13 @@ def accept(contract: Contract, key: str, status: int = 303) -> Environment:
     """
     if contract.priority > USER_PRIORITY and not principal().admin:
         raise Refused(403, f"priority is {contract.priority}; above {USER_PRIORITY} it needs an admin.")
-    if not contract.wait and (problem := systems.unavailable(contract, services().ledger)):
-        raise ContractError([Problem("os", f"{problem} Or {WAIT}")])
     parts, env_id = services(), ids.new_id()
     entry = auditing.ahead(status, env_id, name=contract.name or env_id)
     line = parts.audit.beside(entry)
     try:
         found = parts.ledger.submit(env_id, principal().user, contract, key, contract.digest, g.request_id, line)
     except NeverFits as error:
-        raise _too_large(contract.resources, error.nearest) from None
+        raise _impossible(contract, error.nearest) from None
     auditing.note(found.id, name=found.name)
     if found.id == env_id:
         auditing.written(entry)
@@ -145,11 +143,12 @@ def _answer(found: Environment, status: int) -> Response:
     return response
 
 
-def _too_large(wanted: Resources, nearest: dict[str, int] | None) -> ContractError:
-    """Each amount that no host has, with the one that the nearest host could give."""
-    if nearest is None:
-        return ContractError([Problem("os", f"with this language is made by no host. Choose another, or {WAIT}")])
-    most = nearest
+def _impossible(contract: Contract, most: dict[str, int] | None) -> ContractError:
+    """What no host has: the system where `most` is None, else each amount that is above what the nearest could give."""
+    if most is None:
+        problem = systems.missing(contract, services().ledger.hosts())
+        return ContractError([Problem("os", f"{problem or 'No host makes this system.'} Or {WAIT}")])
+    wanted = contract.resources
     amounts = [
         ("cpu", wanted.cpu_milli > most["cpu_milli"], f"{units.human_cpu(most['cpu_milli'])} cores"),
         ("ram", wanted.ram_mib > most["ram_mib"], units.human_mib(most["ram_mib"])),

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from common.contract import Contract
 from common.inventory import Host
-from common.ledger import Ledger
-
-_known: set[tuple[str, str, str, str]] = set()  # what some host offered since this process began
-
-
-def unavailable(contract: Contract, ledger: Ledger) -> str:
-    """`missing` for a submit, which pays for a look at the hosts only where the system is not a usual one."""
-    system = (contract.os.name, contract.os.version, contract.language.name, contract.language.version)
-    if system in _known:
-        return ""
-    hosts = ledger.hosts()
-    problem = missing(contract, hosts)
-    if not problem and any(host.inventory.offers for host in hosts):
-        _known.add(system)
-    return problem
 
 
 def missing(contract: Contract, hosts: list[Host]) -> str:
-    """Why no live host can make the system of `contract`, "" where one can or none has said what it offers."""
-    offers = {offer for host in hosts if host.state != "lost" for offer in host.inventory.offers}
+    """Why no host can make the system of `contract`, "" where one can or one has not said what it offers."""
+    if not all(host.inventory.offers for host in hosts):
+        return ""
+    offers = {offer for host in hosts for offer in host.inventory.offers}
     os, language = contract.os, contract.language
     if not offers or any(
         (offer.os, offer.version, offer.language) == (os.name, os.version, language.name)
