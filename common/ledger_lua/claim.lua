@@ -30,16 +30,16 @@ local function reserved_start(look)
     local P, now = look.P, now_of(look)
     local env = load_fields(P .. ':env:' .. look.host.reserved, { 'shape', 'pin' })
     local shape = shape_of(env.shape)
-    look.start = free_at(P, look.name, load_host(P, look.name), shape, env.pin ~= '' and 0 or shape.storage, now)
+    look.start = shape and free_at(P, look.name, load_host(P, look.name), shape, env.pin ~= '' and 0 or shape.storage, now)
       or now + config(P, 'starve_ms', STARVE_MS)
   end
   return look.start
 end
 
--- The GPUs that this host would give to the shape now, or nil where it does not fit. What waits for its storage here has that,
--- and its system too.
+-- The GPUs that this host would give to the shape now, or nil where it does not fit or is not known here. What waits for its
+-- storage here has that, and its system too.
 local function fit(look, shape, has_storage)
-  if look.cpu < shape.cpu or look.ram < shape.ram then return nil end
+  if not shape or look.cpu < shape.cpu or look.ram < shape.ram then return nil end
   if not has_storage and (look.storage < shape.storage or not makes_system(kind_of(look.host.kind), shape)) then return nil end
   if shape.gpus == 0 then return NONE end
   if look.gpus < shape.gpus then return nil end

@@ -91,6 +91,7 @@ end
 -- Whether a host could begin a shape if nothing else were on it, with the GPUs that it may give now. What waits for its
 -- storage there has that, and its system too.
 local function could_begin(host, shape, has_storage)
+  if not shape then return false end
   local kind, gpus = kind_of(host.kind), 0
   for _, gpu in ipairs(shape.gpus > 0 and parse_gpus(host.gpus) or {}) do
     if gpu_fits(gpu, shape) then gpus = gpus + 1 end

@@ -9,11 +9,12 @@ local amounts = memo(function(text)
   return list
 end)
 
--- What a shape adds to what its owner holds, and what it adds where its storage is counted already.
+-- What a shape adds to what its owner holds, and what it adds where its storage is counted already. A shape of a newer
+-- version begins with these amounts too.
 local amounts_of = memo(function(text)
-  local shape = shape_of(text)
-  local amount = table.concat({ int(shape.cpu), int(shape.ram), int(shape.gpus) }, '|')
-  return { fresh = '1|' .. amount .. '|' .. int(shape.storage), kept = '0|' .. amount .. '|0' }
+  local cpu, ram, storage, gpus = text:match('^(%d+):(%d+):(%d+):(%d+)')
+  local amount = table.concat({ int(cpu), int(ram), int(gpus) }, '|')
+  return { fresh = '1|' .. amount .. '|' .. int(storage), kept = '0|' .. amount .. '|0' }
 end)
 
 local function need_of(env)

@@ -80,7 +80,7 @@ local function starving(P, now)
     redis.call('HDEL', P .. ':ledger', 'looked')
   end
   for _, text in ipairs(shapes) do
-    for _, id in ipairs(heads_of(P, text)) do
+    for _, id in ipairs(shape_of(text) and heads_of(P, text) or {}) do
       local env = load_fields(P .. ':env:' .. id, { 'since', 'reserved' })
       if env.reserved == '' and now - tonumber(env.since) > starve then
         heads[#heads + 1] = { id = id, shape = shape_of(text), since = tonumber(env.since) }

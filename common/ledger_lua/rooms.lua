@@ -86,6 +86,7 @@ end
 
 -- An open host that could take this shape now: the tightest fit, GPUs and their cores left for those who need them.
 local function find_host(P, shape, except)
+  if not shape then return nil end -- who knows it finds it at the next sweep
   if shape.gpus == 0 then
     return first_with_room(P, 'cpu', shape.cpu, '+inf', shape, except)
       or first_with_room(P, 'gpu', shape.cpu, '+inf', shape, except)

@@ -1,6 +1,6 @@
 -- Shapes, and what of GPUs suits them.
 
--- The need that a text describes, or false where it describes none.
+-- The need that a text describes, or false where it describes none that is known here: a newer version may have queued it.
 local shape_of = memo(function(text)
   local cpu, ram, storage, gpus, gpu_mib, model, system = text:match('^(%d+):(%d+):(%d+):(%d+):(%d+):([%w ._-]*):?([%w ./_-]*)$')
   if not cpu or #text > 400 then return false end
