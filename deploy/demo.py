@@ -94,9 +94,8 @@ def _show(facts: dict[str, Any], contract: dict[str, Any]) -> None:
 
 def _farewell(installation: Installation, name: str) -> None:
     settings = installation.settings()
-    here = {"DCLOUD_VAR_DIR": str(installation.var), "DCLOUD_API_URL": settings.url}
-    usual = {"DCLOUD_VAR_DIR": str(ROOT / "var"), "DCLOUD_API_URL": "http://127.0.0.1:8000"}
-    dcloud = " ".join([*(f"{k}={v}" for k, v in here.items() if v != usual[k]), ".venv/bin/dcloud"])
+    elsewhere = installation.var != ROOT / "var"
+    dcloud = f"DCLOUD_VAR_DIR={installation.var} .venv/bin/dcloud" if elsewhere else ".venv/bin/dcloud"
     rows = (
         ("pages", f"{settings.url}/  (sign in with the token in {installation.token_file})"),
         ("API", f"{settings.url}/docs"),

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.saved import FILE, saved
 from common.settings import Settings
 from deploy.processes import Processes
 from deploy.steps import SetupError
@@ -40,14 +41,11 @@ class Installation:
 
     @property
     def settings_file(self) -> Path:
-        return self.var / "dcloud.env"
+        return self.var / FILE
 
     def saved(self) -> dict[str, str]:
         """The `DCLOUD_*` variables of the last start; empty before the first."""
-        if not self.settings_file.exists():
-            return {}
-        lines = self.settings_file.read_text().splitlines()
-        return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+        return saved(self.var)
 
     def save(self, variables: Mapping[str, str]) -> None:
         """Keep the variables for `make stop` and `dcloud doctor`. They hold Redis' password."""

@@ -31,13 +31,17 @@ from api.cli import (
     users,
     webhooks,
 )
-from api.client import ApiError, Unreachable
-from common.errors import ContractError, DCloudError
+from api.cli.exits import code_of
+from common.errors import DCloudError
 
-FAILED, REFUSED, NOT_FOUND, NOT_ALLOWED, UNREACHABLE = 1, 2, 3, 4, 5
+WHERE = """\b
+Server, the first of: DCLOUD_API_URL; DCLOUD_API_BIND; where `dcloud login` was;
+  what `make run` of this checkout was started with; http://127.0.0.1:8000.
+Token, the first of: DCLOUD_TOKEN; that of `dcloud login`; the admin's of this checkout.
+Exit codes: see docs/cli.md."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog="Exit codes: see docs/cli.md.")
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=WHERE)
 @click.version_option(package_name="dcloud")
 def cli() -> None:
     """Environments from contracts: submit one, watch it start, work inside."""
@@ -79,15 +83,6 @@ def main() -> None:
     """The entry point: every error is a sentence and an exit code."""
     try:
         cli()
-    except ApiError as error:
-        output.refusal(str(error), error.problems)
-        sys.exit({401: NOT_ALLOWED, 403: NOT_ALLOWED, 404: NOT_FOUND, 410: NOT_FOUND}.get(error.status, REFUSED))
-    except ContractError as error:
-        output.refusal(str(error), error.problems)
-        sys.exit(REFUSED)
-    except Unreachable as error:
-        output.refusal(str(error))
-        sys.exit(UNREACHABLE)
     except DCloudError as error:
-        output.refusal(str(error))
-        sys.exit(REFUSED)
+        output.refusal(str(error), getattr(error, "problems", ()))
+        sys.exit(code_of(error))

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import api
 from api.client import ApiError, Client
-from common import ids
+from common import ids, saved
 from common.errors import DCloudError
 
 _SHOWN = 5
 
 
 def connect() -> Client:
-    """A client for DCLOUD_API_URL (else this machine's) with the token that is found first. Raises DCloudError."""
+    """A client of the server, with the token, that is found first. Raises DCloudError."""
     return Client(address(), _token())
 
 
 def address() -> str:
     """Where the server is. Raises DCloudError."""
-    url = os.environ.get("DCLOUD_API_URL", "") or f"http://{os.environ.get('DCLOUD_API_BIND', '') or '127.0.0.1:8000'}"
-    if not url.startswith(("http://", "https://")):
-        raise DCloudError(f"DCLOUD_API_URL is {url!r}; it begins with http:// or https://.")
-    return url
+    for url, source in (
+        (_url(os.environ), "DCLOUD_API_URL"),
+        (_text_of(server_file()), str(server_file())),
+        (_url(_saved()), str(_var() / saved.FILE)),
+    ):
+        if url and not url.startswith(("http://", "https://")):
+            raise DCloudError(f"The address in {source} is {url!r}; it begins with http:// or https://.")
+        if url:
+            return url
+    return "http://127.0.0.1:8000"
 
 
 def token_file() -> Path:
     """Where `dcloud login` keeps its token."""
-    home = Path(os.environ.get("XDG_CONFIG_HOME", "") or Path.home() / ".config")
-    return home / "dcloud" / "token"
+    return _config() / "token"
+
+
+def server_file() -> Path:
+    """Where `dcloud login` keeps the address of the server that the token is for."""
+    return _config() / "server"
 
 
 def resolve(client: Client, text: str) -> str:
@@ -51,15 +62,37 @@ def resolve(client: Client, text: str) -> str:
 
 
 def _token() -> str:
-    token = os.environ.get("DCLOUD_TOKEN", "").strip()
-    if token:
-        return token
-    var = Path(os.environ.get("DCLOUD_VAR_DIR", "") or Path(api.__file__).resolve().parent.parent / "var")
-    files = (token_file(), var / "admin.token")
-    for file in files:
-        try:
-            if token := file.read_text().strip():
-                return token
-        except OSError:
-            continue
-    raise DCloudError("There is no token. `dcloud login` gets one; or set DCLOUD_TOKEN.")
+    token = os.environ.get("DCLOUD_TOKEN", "").strip() or _text_of(token_file()) or _text_of(_var() / "admin.token")
+    if not token:
+        raise DCloudError("There is no token. `dcloud login` gets one; or set DCLOUD_TOKEN.")
+    return token
+
+
+def _url(variables: Mapping[str, str]) -> str:
+    """The address that these say, "" where they say none."""
+    bind = variables.get("DCLOUD_API_BIND", "")
+    return variables.get("DCLOUD_API_URL", "") or (f"http://{bind}" if bind else "")
+
+
+def _saved() -> dict[str, str]:
+    """What the installation here was started with; nothing where that is another user's."""
+    try:
+        return saved.saved(_var())
+    except OSError:
+        return {}
+
+
+def _var() -> Path:
+    """Where the installation here keeps its state."""
+    return Path(os.environ.get("DCLOUD_VAR_DIR", "") or Path(api.__file__).resolve().parent.parent / "var")
+
+
+def _config() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME", "") or Path.home() / ".config") / "dcloud"
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import NoReturn
 
 import click
 
-from api.cli import output
+from api.cli import output, several
 from api.cli.connection import connect, resolve
-from api.cli.watch import watch
-from api.client import Json
+from api.cli.several import Several
+from api.cli.watch import INTERRUPTED, watch
+from api.client import Environment, Json
 from common import units
 from common.contract import parse
+from common.lines import clean
 from common.states import State
 
 _SHOWN = [state.value for state in State if state is not State.DELETED]
@@ -53,30 +57,37 @@ def show(environment: str, json_: bool) -> None:
 
 
 @click.command()
-@environment
+@several.environments
 @output.as_json
-def stop(environment: str, json_: bool) -> None:
-    """End ENV's container and keep its files."""
+def stop(environments: tuple[str, ...], json_: bool) -> None:
+    """End the container of each ENV and keep its files."""
     client = connect()
-    _said(client.stop(resolve(client, environment)), json_)
+    named = Several(client, environments)
+    _end(named, named.each(client.stop, _shown(json_)), json_)
 
 
 @click.command()
-@environment
+@several.environments
 @click.option("--watch", "-w", "watching", is_flag=True, help="Show the progress until it runs (0) or failed (1).")
 @output.as_json
-def start(environment: str, watching: bool, json_: bool) -> None:
-    """Start ENV again, with its files."""
+def start(environments: tuple[str, ...], watching: bool, json_: bool) -> None:
+    """Start each ENV again, with its files."""
     client = connect()
-    env_id = resolve(client, environment)
-    before = client.history(env_id) if watching else []
-    found = client.start(env_id)
-    code = 0
-    if watching:
-        found, code = watch(found, after=before[-1]["id"] if before else "0", quiet=json_)
-    if json_ or not watching:
-        _said(found, json_)
-    sys.exit(code)
+    before: dict[str, str] = {}  # the last event of each, by id
+
+    def begin(env_id: str) -> Environment:
+        if watching:
+            before[env_id] = next((event["id"] for event in reversed(client.history(env_id))), "0")
+        return client.start(env_id)
+
+    named = Several(client, environments)
+    started = named.each(begin, _shown(json_ or watching))
+    for place, found in enumerate(started if watching else ()):
+        started[place], code = watch(found, after=before[found.id], quiet=json_)
+        named.code = named.code or code
+        if code == INTERRUPTED:
+            break
+    _end(named, started, json_)
 
 
 @click.command()
@@ -86,28 +97,40 @@ def start(environment: str, watching: bool, json_: bool) -> None:
 def grow(environment: str, size: str, json_: bool) -> None:
     """Give ENV, which is stopped, storage of SIZE (40GB) from its next start on."""
     client = connect()
-    _said(client.grow(resolve(client, environment), size), json_)
+    found = client.grow(resolve(client, environment), size)
+    return output.document(found) if json_ else _line(found)
 
 
 @click.command()
-@environment
+@several.environments
 @click.option("--yes", "-y", "-f", is_flag=True, help="Do not ask.")
 @output.as_json
-def rm(environment: str, yes: bool, json_: bool) -> None:
-    """Delete ENV and all of its files."""
+def rm(environments: tuple[str, ...], yes: bool, json_: bool) -> None:
+    """Delete each ENV and all of its files."""
     client = connect()
-    found = client.get(resolve(client, environment))
-    if not yes and not sys.stdin.isatty():
+    named = Several(client, environments)
+    found = named.each(client.get, _shown(quiet=True))
+    if found and not yes and not sys.stdin.isatty():
         raise click.UsageError("This deletes files and nobody is here to be asked. Add --yes.")
-    if not yes:
-        click.confirm(f"Delete {found['name']} ({found['id']}) and all of its files?", abort=True, err=True)
-    _said(client.delete(found["id"]), json_)
+    if found and not yes:
+        them = ", ".join(clean(f"{one.name} ({one.id})") for one in found)
+        click.confirm(f"Delete {them} and all of {'its' if len(found) == 1 else 'their'} files?", abort=True, err=True)
+    _end(named, named.each(client.delete, _shown(json_)), json_)
 
 
-def _said(found: Json, json_: bool) -> None:
+def _shown(quiet: bool) -> Callable[[Json], None]:
+    return (lambda _: None) if quiet else _line
+
+
+def _line(found: Json) -> None:
+    output.line(f"{found['id']}  {found['name']}  {found['state']}")
+
+
+def _end(named: Several, done: list[Environment], json_: bool) -> NoReturn:
+    """End with the status of the first that failed; as JSON one environment, or a list where several were named."""
     if json_:
-        return output.document(found)
-    return output.line(f"{found['id']}  {found['name']}  {found['state']}")
+        output.document(done[0] if named.alone else done)
+    sys.exit(named.code)
 
 
 def _row(e: Json) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from api.cli import output
-from api.cli.connection import address, connect, token_file
+from api.cli.connection import address, connect, server_file, token_file
 from api.cli.users import ask
 from api.client import Client, Json
 from common.errors import DCloudError
@@ -21,17 +21,19 @@ from common.errors import DCloudError
 @click.option("--with-token", is_flag=True, help="Read a token from standard input and keep it.")
 @click.option("--name", help="Name of the account, for a password.")
 def login(with_password: bool, with_token: bool, name: str | None) -> None:
-    """Get a token for this command and keep it in one's configuration."""
+    """Get a token for this command, and keep it with the server's address in one's configuration."""
+    server = address()
     if with_token:
         token = ask("Token")
     else:
-        with Client(address(), "") as client:
+        with Client(server, "") as client:
             device = client.ways_in()["device"] and not (with_password or name)
             token = (_by_device(client) if device else _by_password(client, name))["token"]
-    with Client(address(), token) as client:
+    with Client(server, token) as client:
         user = client.user()
+    _keep(server_file(), server)
     _keep(token_file(), token)
-    output.line(f"You are {user['name']} ({user['role']}) at {address()}. The token is in {token_file()}.")
+    output.line(f"You are {user['name']} ({user['role']}) at {server}. The token is in {token_file()}.")
     if os.environ.get("DCLOUD_TOKEN"):
         output.note("DCLOUD_TOKEN is set and goes before it.")
 
@@ -47,7 +49,8 @@ def logout() -> None:
         with Client(address(), token) as client:
             client.revoke_token(token.split("_")[2])
     finally:
-        token_file().unlink(missing_ok=True)
+        for file in (token_file(), server_file()):
+            file.unlink(missing_ok=True)
 
 
 @click.command()
@@ -80,10 +83,10 @@ def _by_device(client: Client) -> Json:
     raise DCloudError("Nobody confirmed the code in time. Begin again.")
 
 
-def _keep(file: Path, token: str) -> None:
+def _keep(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = file.with_name(file.name + ".new")
     new.unlink(missing_ok=True)
     new.touch(mode=0o600)
-    new.write_text(token + "\n")
+    new.write_text(text + "\n")
     new.replace(file)

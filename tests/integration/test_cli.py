@@ -164,6 +164,36 @@ def test_where_the_token_is_found(dcloud: Any, environ: dict[str, str], tmp_path
     assert dcloud("ls", DCLOUD_VAR_DIR=str(var)).returncode == 0  # the variable comes before both
 
 
+def test_where_the_server_is_found(dcloud: Any, environ: dict[str, str], server: Any, tmp_path: Path) -> None:
+    """In the order of docs/cli.md, each of these before the ones that were tried before it."""
+    here, var, config = server.url, tmp_path / "var", tmp_path / ".config" / "dcloud"
+    bind, nowhere = here.removeprefix("http://"), "127.0.0.1:1"
+    var.mkdir()
+
+    def code(**env: str) -> int:
+        return int(dcloud("ls", **({"DCLOUD_API_URL": "", "DCLOUD_VAR_DIR": str(var)} | env)).returncode)
+
+    assert code() == 5  # nobody says where it is
+    for settings, found in (
+        (f"DCLOUD_API_BIND={bind}", 0),
+        (f"# DCLOUD_API_BIND={bind}\nDCLOUD_API_BIND={bind}\nDCLOUD_API_URL=http://{nowhere}", 5),
+        (f"DCLOUD_API_BIND={nowhere}\nDCLOUD_API_URL={here}", 0),
+        (f"DCLOUD_API_BIND={nowhere}", 5),
+    ):
+        (var / "dcloud.env").write_text(f"{settings}\n")
+        assert code() == found, settings
+    assert dcloud("login", "--with-token", stdin=environ["DCLOUD_TOKEN"]).returncode == 0
+    assert (config / "server").read_text().strip() == here
+    assert code() == 0
+    assert code(DCLOUD_API_BIND=nowhere) == 5
+    assert code(DCLOUD_API_BIND=nowhere, DCLOUD_API_URL=here) == 0
+    (config / "server").write_text("localhost")
+    refused = dcloud("ls", DCLOUD_API_URL="")
+    assert (refused.returncode, str(config / "server") in refused.stderr) == (2, True)
+    assert dcloud("logout").returncode == 0
+    assert list(config.iterdir()) == []
+
+
 def test_an_environment_by_id_by_its_beginning_and_by_name(dcloud: Any, host: SimulatedHost) -> None:
     first, second = submit(dcloud, "one"), submit(dcloud, "two")
     for word in (first["id"], "one"):
@@ -534,6 +564,7 @@ def test_doctor_ends_with_1_where_something_is_missing(dcloud: Any, redis_url: s
 
 def test_help_names_every_command(dcloud: Any) -> None:
     text = dcloud("--help").stdout
+    assert "Server, the first of: DCLOUD_API_URL; DCLOUD_API_BIND;" in text
     for command in ("submit", "ls", "show", "logs", "exec", "stop", "start", "rm", "hosts", "doctor"):
         assert f"  {command} " in text
         assert dcloud(command, "--help").returncode == 0
