@@ -18,6 +18,7 @@ NEEDED = {
     "/usr/include/stdio.h": "libc6-dev",
     "redis-server": "redis-server",
     "chromium": "chromium",
+    "/usr/share/containers/seccomp.json": "golang-github-containers-common",
 }
 # The quick ones first, so that what is broken is seen soon.
 TIERS = ("unit", "model", "integration", "docker", "faults", "browser", "acceptance")

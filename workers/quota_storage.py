@@ -38,7 +38,7 @@ class QuotaStorage:
     @property
     def seccomp(self) -> str:
         """See Storage."""
-        return seccomp.without_project_changes(self.profile.read_text())
+        return seccomp.narrowed(self.profile.read_text())
 
     def missing(self) -> str:
         """See Storage."""
@@ -48,7 +48,7 @@ class QuotaStorage:
         if not shutil.which("xfs_quota"):
             return "xfs_quota is missing: apt-get install xfsprogs."
         try:
-            seccomp.without_project_changes(self.profile.read_text())
+            seccomp.narrowed(self.profile.read_text())
         except (OSError, ValueError) as error:
             return (
                 f"XFS project quotas need a seccomp profile ({error}): "
