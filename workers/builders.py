@@ -73,8 +73,11 @@ class Builder:
                     tick()
                     continue
                 if said is None:
-                    return running.exit_code() or 0
+                    break
                 line(said)
+            while (code := running.wait(TICK_SECONDS)) is None:
+                tick()
+            return code
         finally:
             running.close()
             reader.join()

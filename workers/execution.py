@@ -18,6 +18,7 @@ from workers.engine import Engine, EngineError
 CHUNK_BYTES = 64 * 1024
 PID_TRIES = 50
 PID_WAIT_SECONDS = 0.1
+END_SECONDS = 0.02
 
 
 class Exec:
@@ -76,6 +77,13 @@ class Exec:
         """None while it runs."""
         state = self._engine.exec_inspect(self._id)
         return None if state["Running"] else state["ExitCode"]
+
+    def wait(self, seconds: float) -> int | None:
+        """The exit code, waited for so long; None where it still runs then. Output may end before the command does."""
+        give_up = time.monotonic() + seconds
+        while (code := self.exit_code()) is None and time.monotonic() < give_up:
+            time.sleep(END_SECONDS)
+        return code
 
     def was_started(self) -> bool:
         """Whether there was a process at all. Where there was none, what `read` gives is the engine's explanation."""

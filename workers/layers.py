@@ -84,7 +84,7 @@ class Layers:
                 cache = self.builders.cache(base)
                 marks = self.compiled / f"{cache.name}-{_COMPILER}"
                 store = self.builders.store
-                options = self._options(lock)
+                options = self._options(base, lock)
                 Installation(builder, base, store, cache, marks, key, lock, options, progress, log).make()
                 self._write_seal(key, lock)
                 found = self.find(base, lock)
@@ -92,10 +92,10 @@ class Layers:
             raise ProvisionError(Reason.LIBRARIES_NOT_INSTALLED, "The libraries vanished from the host. Try again.")
         return found
 
-    def _options(self, lock: str) -> tuple[str, ...]:
+    def _options(self, base: BaseImage, lock: str) -> tuple[str, ...]:
         """Where the wheels of a lock are, beside the places of the machine."""
         pins = lockfile.read(lock)
-        indexes = (f"--index={address}" for address in self.builds.indexes(pins))
+        indexes = (f"--index={address}" for address in self.builds.indexes(pins, base.python_minor))
         places = self.source_builds.places({value for pin in pins for value in pin.hashes})
         return (*indexes, *(f"--find-links={place}" for place in places))
 

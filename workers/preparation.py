@@ -22,6 +22,7 @@ INTERPRETER = "dcloud.interpreter"  # label: its path
 
 LAYERS = "/opt/dcloud"
 PIECE_BYTES = 4 << 20
+ENDING_SECONDS = 60.0
 
 # Run as root in a fresh base image. Adds the user, and takes away what could be run with another's rights.
 PREPARE = f"""
@@ -126,7 +127,7 @@ def _said(engine: Engine, sources: Sources, container_id: str, *command: str) ->
     running = Exec(engine, container_id, command, stdin=False, env=proxies)
     try:
         output = b"".join(iter(running.read, b"")).decode(errors="replace")
-        failed = running.exit_code() != 0
+        failed = running.wait(ENDING_SECONDS) != 0  # its output has ended
     finally:
         running.close()
     if failed:

@@ -171,10 +171,9 @@ def project(lines: Sequence[str], supply: Supply) -> str:
     """A project file that asks for `lines` and says where builds come from, which uv reads from no other file."""
     wanted = ", ".join(json.dumps(line) for line in sorted({*lines, "pip"}))  # without pip nobody could add one
     text = f'[project]\nname = "{_NAME}"\nversion = "0"\ndependencies = [{wanted}]\n'
-    for library, address, flat in supply.indexes:
-        kind = 'format = "flat"\n' if flat else ""
+    for library, address in supply.indexes:
         text += f'[tool.uv.sources.{library}]\nindex = "{library}-builds"\n'
-        text += f'[[tool.uv.index]]\nname = "{library}-builds"\nurl = {json.dumps(address)}\nexplicit = true\n{kind}'
+        text += f'[[tool.uv.index]]\nname = "{library}-builds"\nurl = {json.dumps(address)}\nexplicit = true\n'
     return text
 
 

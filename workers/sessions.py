@@ -24,6 +24,7 @@ from workers.provision import Exec
 log = logging.getLogger(__name__)
 
 MAX_SESSIONS = 64
+ENDING_SECONDS = 1.0  # for the engine to say how a command ended whose output has
 MAX_CHECKS = 4  # at the same time: each takes a core for as long as the resolver thinks
 
 
@@ -102,8 +103,8 @@ class Sessions:
             while data:
                 end.send(data)
                 data = running.read()
-            code = running.exit_code()
-            code = 1 if code is None else code
+            code = running.wait(ENDING_SECONDS)
+            code = 1 if code is None else code  # it goes on without us; nobody can follow it any more
             if words := outcomes.farewell(running, code):
                 _say(end, words)
             end.exit(code)

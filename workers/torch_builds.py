@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from common.lockfile import Pin
 from common.settings import Settings
+from workers import wheel_pages
 from workers.frameworks import TORCH
 from workers.sources import BUILD, Sources
 
@@ -27,7 +28,7 @@ KNOWN_SECONDS = 600.0  # whether the index answers is not asked more often
 class Supply:
     """Where libraries come from that have builds: by name an index, and versions that are other builds of them."""
 
-    indexes: tuple[tuple[str, str, bool], ...] = ()  # (library, address, whether it is a flat list of wheels)
+    indexes: tuple[tuple[str, str], ...] = ()  # (library, address)
     excluded: tuple[str, ...] = ()  # as constraints
 
 
@@ -36,6 +37,7 @@ class TorchBuilds:
 
     def __init__(self, settings: Settings, sources: Sources):
         self.address = settings.torch_index
+        self.store = settings.data_dir / "store"
         links = sources.builder_env.get("UV_FIND_LINKS", "").split(",")
         self.directories = [path for link in links if link and (path := Path(link.removeprefix("file://"))).is_dir()]
         self._answered: tuple[float, bool] | None = None
@@ -47,25 +49,38 @@ class TorchBuilds:
             return Supply()
         for directory in self.directories:
             here = list(_wheels(directory, python_minor))
-            fitting = {name for name, version in here if version.local == build}
-            if all(_has(here, parsed, build) for parsed in wanted):
-                excluded = sorted({f"{n}!={v}" for n, v in here if n in fitting and v.local and v.local != build})
-                return Supply(tuple((parsed.name, str(directory), True) for parsed in wanted), tuple(excluded))
+            fitting = [wheel for wheel in here if wheel.version.local == build]
+            if all(_has(fitting, parsed) for parsed in wanted):
+                names = {wheel.name for wheel in fitting}
+                others = {
+                    f"{w.name}!={w.version}" for w in here if w.name in names and w.version.local not in (None, build)
+                }
+                page = self._page(fitting)
+                return Supply(tuple((parsed.name, page) for parsed in wanted), tuple(sorted(others)))
         if self.address and self._answers():
             address = self.address.replace(BUILD, build)
-            return Supply(tuple((parsed.name, address, False) for parsed in wanted))
+            return Supply(tuple((parsed.name, address) for parsed in wanted))
         return Supply()
 
     def has(self, build: str, python_minor: str) -> bool:
         """Whether there is any place for this build of torch."""
         return bool(self.supply(("torch",), build, python_minor).indexes)
 
-    def indexes(self, pins: Iterable[Pin]) -> tuple[str, ...]:
+    def indexes(self, pins: Iterable[Pin], python_minor: str) -> tuple[str, ...]:
         """The indexes of the builds that a lock names."""
-        builds = {pin.local for pin in pins if pin.name in TORCH and _BUILD.fullmatch(pin.local)}
-        if not builds or not self.address or not self._answers():
-            return ()
-        return tuple(self.address.replace(BUILD, build) for build in sorted(builds))
+        builds = sorted({pin.local for pin in pins if pin.name in TORCH and _BUILD.fullmatch(pin.local)})
+        places = [
+            self._page(fitting)
+            for directory in (self.directories if builds else [])
+            for build in builds
+            if (fitting := [wheel for wheel in _wheels(directory, python_minor) if wheel.version.local == build])
+        ]
+        if builds and self.address and self._answers():
+            places += [self.address.replace(BUILD, build) for build in builds]
+        return tuple(places)
+
+    def _page(self, wheels: list[Wheel]) -> str:
+        return wheel_pages.index(self.store, [wheel.path for wheel in wheels])
 
     def _answers(self) -> bool:
         if self._answered is None or time.monotonic() - self._answered[0] > KNOWN_SECONDS:
@@ -83,15 +98,21 @@ class TorchBuilds:
         return True
 
 
-def _has(here: list[tuple[str, Version]], wanted: Requirement, build: str) -> bool:
-    return any(
-        name == wanted.name and version.local == build and wanted.specifier.contains(str(version), prereleases=True)
-        for name, version in here
-    )
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel of torch's family on disk."""
+
+    path: Path
+    name: str
+    version: Version
 
 
-def _wheels(directory: Path, python_minor: str) -> Iterator[tuple[str, Version]]:
-    """Name and version of the wheels of torch's family in a directory that a Python of this version takes."""
+def _has(wheels: list[Wheel], wanted: Requirement) -> bool:
+    return any(w.name == wanted.name and wanted.specifier.contains(str(w.version), prereleases=True) for w in wheels)
+
+
+def _wheels(directory: Path, python_minor: str) -> Iterator[Wheel]:
+    """The wheels of torch's family in a directory that a Python of this version takes."""
     fits = {f"cp{python_minor.replace('.', '')}", "py3"}
     for path in directory.glob("*.whl"):
         try:
@@ -99,4 +120,4 @@ def _wheels(directory: Path, python_minor: str) -> Iterator[tuple[str, Version]]
         except InvalidWheelFilename:
             continue
         if canonicalize_name(name) in TORCH and any(tag.interpreter in fits or tag.abi == "abi3" for tag in tags):
-            yield name, version
+            yield Wheel(path, name, version)

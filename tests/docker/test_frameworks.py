@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +109,20 @@ def test_builds_on_disk(at: Callable[..., Lab]) -> None:
     assert resolved(lab, NONE, "torch") == {"torch": "2.13.0+cpu"}
     assert resolved(lab, NONE, "lightning") == {"lightning": "2.0", "torch": "2.13.0+cpu"}
     assert resolved(lab, OLD, "torch") == {"torch": "2.13.0+cu128"}
+    job = lab.start("lightning")
+    assert lab.python(job, "import torch; print(torch.__version__)") == "2.13.0+cpu"
+
+
+def test_a_wheel_on_disk_that_was_replaced_is_another(at: Callable[..., Lab], places: Path) -> None:
+    lab = at(disk=True)
+    lab.start("torch")
+    path = wheel(places / "disk", "torch", "2.13.0+cpu", mib=1)
+    for resolution in lab.host.resolutions.directory.iterdir():
+        resolution.unlink()
+    job, heard = lab.job("torch"), Heard()
+    lab.host.start(job, heard)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in heard.lock
+    assert lab.python(job, "import os, torch; print(os.path.getsize(torch.__path__[0] + '/data') >> 20)") == "1"
 
 
 def test_without_any_place_for_builds(at: Callable[..., Lab]) -> None:

@@ -50,7 +50,7 @@ def test_pip_is_always_wanted() -> None:
 
 def test_a_requirement_stays_one_text_in_the_project_file() -> None:
     lines = ['numpy; python_version < "3.12"', 'six; "\\n" != \'"]\n[tool.uv]\'']
-    supply = Supply((("torch", 'https://index.lab/a"b', False), ("torchvision", "/wheels", True)))
+    supply = Supply((("torch", 'https://index.lab/a"b'), ("torchvision", "/wheels")))
     read = tomllib.loads(project(lines, supply))
     assert set(read["project"]["dependencies"]) == {*lines, "pip"}
     assert read["tool"]["uv"]["sources"] == {n: {"index": f"{n}-builds"} for n in ("torch", "torchvision")}
