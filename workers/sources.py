@@ -10,6 +10,7 @@ from __future__ import annotations
 import configparser
 import ipaddress
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ def sources(settings: Settings, env: Mapping[str, str] = os.environ) -> Sources:
     """The machine's configuration."""
     pip = _pip_options(env)
     index = settings.index_url or env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL") or pip.get("index-url", "")
-    extra = f"{env.get('UV_INDEX', '')} {env.get('UV_EXTRA_INDEX_URL', '')}".split()
+    index = _unnamed(index)
+    extra = [_unnamed(text) for text in f"{env.get('UV_INDEX', '')} {env.get('UV_EXTRA_INDEX_URL', '')}".split()]
     links = env.get("UV_FIND_LINKS", "").replace(",", " ").split()
     as_is = {name: env[name] for name in _UV_AS_IS if env.get(name)}
     if not extra and pip.get("extra-index-url"):
@@ -75,7 +77,8 @@ def sources(settings: Settings, env: Mapping[str, str] = os.environ) -> Sources:
         ca_env = dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), CA_FILE)
 
     theirs = "" if settings.torch_index == Settings.torch_index else builds  # the publisher's needs no opening
-    addresses = [index, *extra, *links, theirs, proxies.get("HTTP_PROXY", ""), proxies.get("HTTPS_PROXY", "")]
+    asked = (value for name, value in proxies.items() if name != "NO_PROXY")
+    addresses = [index, *extra, *links, theirs, *(text if "://" in text else f"http://{text}" for text in asked)]
     endpoints = tuple(dict.fromkeys(e for a in addresses if (e := _endpoint(a))))
     common = {**_both_cases(proxies), **ca_env}
     return Sources(
@@ -83,7 +86,7 @@ def sources(settings: Settings, env: Mapping[str, str] = os.environ) -> Sources:
         user_env={
             **_both_cases({k: v for k, v in proxies.items() if not _secret(v)}),
             **ca_env,
-            **_user("" if _secret(index) else index, [e for e in extra if not _secret(e)], links, insecure, as_is),
+            **_user("" if _secret(index) else index, _open(extra), _open(links), insecure, as_is),
         },
         mounts=tuple(dict.fromkeys(mounts)),
         endpoints=endpoints,
@@ -168,8 +171,18 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _open(addresses: list[str]) -> list[str]:
+    return [address for address in addresses if not _secret(address)]
+
+
 def _secret(address: str) -> bool:
-    return "@" in urlsplit(address).netloc
+    """Whether a password may be in it. A proxy may lack its scheme."""
+    return "@" in re.split(r"[/?#]", address.partition("://")[2] or address, maxsplit=1)[0]
+
+
+def _unnamed(address: str) -> str:
+    """uv may have a name for an index before its address, NAME=ADDRESS; pip knows none."""
+    return re.sub(r"^[\w.-]+=", "", address)
 
 
 def _both_cases(values: dict[str, str]) -> dict[str, str]:

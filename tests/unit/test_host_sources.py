@@ -65,6 +65,36 @@ def test_passwords_go_to_builders_only(env: dict[str, str]) -> None:
     assert ("proxy.lab", 3128) in found.endpoints
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {"PIP_FIND_LINKS": "https://me:secret@wheels.lab/all"},
+        {"UV_FIND_LINKS": "https://me:secret@wheels.lab/all,https://open.lab/all"},
+        {"UV_INDEX": "mine=https://me:secret@index.lab/simple"},
+        {"UV_DEFAULT_INDEX": "mine=https://me:secret@index.lab/simple"},
+        {"https_proxy": "me:secret@proxy.lab:3128"},
+    ],
+)
+def test_passwords_in_whatever_form(env: dict[str, str], secret: dict[str, str]) -> None:
+    found = sources(SETTINGS, {**env, **secret})
+    assert "secret" in str(found.builder_env)
+    assert "secret" not in str(found.user_env)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "endpoint"),
+    [
+        ("https_proxy", "proxy.lab:3128", ("proxy.lab", 3128)),
+        ("ALL_PROXY", "socks5://proxy.lab:1080", ("proxy.lab", 1080)),
+        ("UV_INDEX", "mine=https://index.lab/simple", ("index.lab", 443)),
+    ],
+)
+def test_what_is_configured_stays_reachable(env: dict[str, str], name: str, value: str, endpoint: object) -> None:
+    found = sources(SETTINGS, {**env, name: value})
+    assert endpoint in found.endpoints
+    assert "mine=" not in str(found.user_env)  # pip knows no such names
+
+
 def test_the_ca_bundle_is_mounted_and_named_to_everyone(env: dict[str, str], tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.write_text("certificates")
