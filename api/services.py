@@ -7,18 +7,18 @@ from typing import cast
 
 from flask import current_app
 from redis import Redis
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
 
 from api.apart import apart
 from api.feed import Feed
 from api.openings import Openings
+from api.patience import Patience
 from api.pool import OrderlyPool
 from api.provider import Provider
 from common.accounts import Accounts
 from common.attempts import Attempts
 from common.audit import AuditLog
 from common.buildlog import BuildLog
+from common.channel import BLOCK_SECONDS
 from common.identities import Identities
 from common.keys import Keys
 from common.ledger import Ledger
@@ -30,8 +30,8 @@ from common.stats import Stats
 from common.templates import Templates
 from common.webhooks import Webhooks
 
-SOCKET_SECONDS = 2.5  # a Redis that hangs costs a caller no more than this, twice
 CONNECTIONS = 64
+CONNECT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Services:
 
 def make(settings: Settings) -> Services:
     """Services for `settings`. Nothing connects yet, so that the API starts while Redis is away."""
-    text = _client(settings.redis_url, decode=True)
+    text = _client(settings, decode=True)
     ledger = Ledger(text, settings.key_prefix)
     accounts = Accounts(text, ledger.keys, apart)
     return Services(
@@ -84,7 +84,7 @@ def make(settings: Settings) -> Services:
         stats=Stats(text, ledger.keys),
         templates=Templates(text, ledger.keys),
         webhooks=Webhooks(text, ledger.keys),
-        bytes_redis=_client(settings.redis_url, decode=False),
+        bytes_redis=_client(settings, decode=False, blocks_seconds=BLOCK_SECONDS),
         feed=Feed(text, ledger.keys),
     )
 
@@ -94,13 +94,15 @@ def services() -> Services:
     return cast(Services, current_app.extensions["dcloud"])
 
 
-def _client(url: str, *, decode: bool) -> Redis:
+def _client(settings: Settings, *, decode: bool, blocks_seconds: float = 0.0) -> Redis:
+    """A client of a pool of its own, with commands that block for at most `blocks_seconds`."""
+    once = settings.redis_seconds / 2  # each question is asked twice
     pool = OrderlyPool.from_url(
-        url,
+        settings.redis_url,
         max_connections=CONNECTIONS,
         decode_responses=decode,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=1.0,
-        retry=Retry(ConstantBackoff(0.05), 1),
+        socket_timeout=once + blocks_seconds,
+        socket_connect_timeout=min(once, CONNECT_SECONDS),
+        retry=Patience(),
     )
     return Redis(connection_pool=pool)

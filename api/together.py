@@ -9,7 +9,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis import ConnectionPool, RedisError, ResponseError
+from redis import ConnectionPool, RedisError, ResponseError, TimeoutError
+
+from api import patience
 
 
 @dataclass(eq=False)
@@ -20,6 +22,7 @@ class _Asked:
     turn: Any = field(default_factory=threading.Lock)  # released once it is answered, or when it is to lead
     leads: bool = False
     answered: bool = False
+    in_vain: bool = False
     reply: Any = None
 
 
@@ -44,6 +47,8 @@ class Together:
             self._wait(mine)
         if not mine.answered:
             self._lead()
+        if mine.in_vain:
+            patience.give_up()
         return mine.reply
 
     def _wait(self, mine: _Asked) -> None:
@@ -62,8 +67,9 @@ class Together:
             gone, self._waiting = self._waiting, []
         try:
             self._exchange(gone)
-        except RedisError:
-            pass  # who was not answered goes the long way, which says what is wrong
+        except RedisError as error:  # who was not answered goes the long way, which says what is wrong
+            for asked in gone:
+                asked.in_vain = isinstance(error, TimeoutError)
         finally:
             for asked in gone:
                 asked.answered = True
@@ -79,13 +85,16 @@ class Together:
 
     def _exchange(self, together: list[_Asked]) -> None:
         connection = self._pool.get_connection()
-        try:
-            text = b"".join(asked.command for asked in together)
-            connection.send_packed_command([text])  # type: ignore[no-untyped-call]
+
+        def ask() -> None:
+            connection.send_packed_command([b"".join(asked.command for asked in together)])  # type: ignore[no-untyped-call]
             for asked in together:
                 try:
                     asked.reply = connection.read_response()
                 except ResponseError:
                     asked.reply = None
+
+        try:
+            connection.retry.call_with_retry(ask, connection.disconnect)
         finally:
             self._pool.release(connection)

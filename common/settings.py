@@ -25,6 +25,7 @@ class Settings:
     """All settings with their defaults. Build one with `Settings.from_env`."""
 
     redis_url: str  # redis[s]://[user:password@]host:port/db, or unix://path; the ledger and Celery's broker
+    redis_seconds: float = 4.0  # that a request waits in all for a Redis that does not answer; then it is told 503
     redis_bind: str = ""  # addresses, between spaces, at which other machines reach the Redis that `make run` starts
     key_prefix: str = "dcloud"  # every key in Redis begins with it
     var_dir: Path = Path("var")  # logs, pids and local credentials

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -12,17 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 from flask import Flask, Response
 from flask.testing import FlaskClient
 from redis import Redis
 from simulated_host import SimulatedHost
 from test_api import ENVIRONMENTS, problem, submitted, until
-from test_api_access import filled, routes
 
 import api
-from api.auth import PUBLIC
 from api.services import Services
 from common.errors import Changed, TooMany
 from common.keys import Keys
@@ -242,31 +237,3 @@ def test_proxies_are_believed_only_where_they_are(settings: Settings) -> None:
         return str(key).rpartition(":")[2]
 
     assert (address(0), address(1)) == ("127.0.0.1", "10.0.0.7")
-
-
-# deadlines
-
-
-def test_every_call_ends_while_redis_hangs(
-    app: Flask, server: Any, token_of: Callable[..., str], redis_server: Any
-) -> None:
-    headers = {"Authorization": f"Bearer {token_of('root', 'admin')}"}
-    asked = sorted({(method, filled(rule, "0" * 15)) for method, rule, _ in routes(app) if method != "HEAD"})
-    public = {filled(rule, "0" * 15) for _, rule, endpoint in routes(app) if endpoint in PUBLIC}
-
-    def ask(method: str, path: str) -> tuple[str, int, float]:
-        began = time.monotonic()
-        with httpx.Client(base_url=server.url, headers=headers, trust_env=False, timeout=60) as http:
-            answer = http.request(method, path, json={} if method not in ("GET", "DELETE") else None)
-        return path, answer.status_code, time.monotonic() - began
-
-    ask("GET", "/api/v1/users/me")
-    os.kill(redis_server.pid, signal.SIGSTOP)
-    try:
-        with ThreadPoolExecutor(len(asked)) as pool:
-            answers = list(pool.map(lambda call: ask(*call), asked))
-    finally:
-        os.kill(redis_server.pid, signal.SIGCONT)
-    assert max(took for _, _, took in answers) < 20
-    assert {code for path, code, _ in answers if path not in public} == {503}
-    assert ask("GET", "/api/v1/users/me")[1] == 200
