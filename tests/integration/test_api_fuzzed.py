@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from api_fixtures import serving
-from simulated_host import SimulatedHost
+from simulated_host import PROGRAMS, SimulatedHost
 
 from deploy.redis_server import free_port
 
@@ -35,6 +35,7 @@ def test_nothing_that_it_thinks_of_breaks_anything(
 ) -> None:
     monkeypatch.setenv("DCLOUD_RATE_LIMIT", "0")
     monkeypatch.setenv("DCLOUD_VAR_DIR", str(tmp_path))
+    host.programs = PROGRAMS
     token = token_of("root", "admin", scopes=["read", "submit", "admin"])
     with serving(redis_url, free_port(), tmp_path / "api.log") as server:
         done = fuzz(server.url, token, tmp_path)
