@@ -25,7 +25,8 @@ from common.questions import Question
 
 PUBLIC = frozenset(
     {
-        *("health.healthz", "health.readyz", "openapi.openapi", "openapi.docs", "static", "bootstrap.static"),
+        *("health.healthz", "health.readyz", "openapi.openapi", "openapi.docs", "openapi.problems"),
+        *("static", "bootstrap.static"),
         *("pages.home", "pages.sign_in", "pages.provider", "pages.back"),
         *("index.index", "login.ways", "login.by_password", "login.begin", "login.finish"),
     }

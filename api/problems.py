@@ -1,6 +1,6 @@
 """Every error as RFC 9457 `application/problem+json`, of one shape.
 
-type       urn:dcloud:problem:<slug>, stable
+type       urn:dcloud:problem:<slug>, stable; `Link` leads to its line in /docs/problems
 title      the kind, in words
 status     the HTTP status
 detail     what happened and what to do next
@@ -18,6 +18,7 @@ from flask import Flask, Response, g, request
 from redis import RedisError
 from werkzeug.exceptions import HTTPException
 
+from api.problem_types import PAGE, type_of
 from common.errors import (
     Changed,
     ChannelClosed,
@@ -37,25 +38,6 @@ from common.errors import (
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 2
-
-_TITLES = {
-    400: ("bad-request", "The request makes no sense"),
-    401: ("unauthorized", "A token is needed"),
-    403: ("forbidden", "Not allowed"),
-    404: ("not-found", "Not found"),
-    405: ("method-not-allowed", "This method is not allowed here"),
-    406: ("not-acceptable", "No such representation"),
-    408: ("too-slow", "The request took too long"),
-    409: ("conflict", "Not possible in this state"),
-    410: ("gone", "It has ended"),
-    412: ("changed", "It has changed meanwhile"),
-    413: ("too-large", "The request is too large"),
-    415: ("unsupported-media-type", "This format is not understood"),
-    422: ("refused", "The document is refused"),
-    429: ("too-many", "Too many requests"),
-    500: ("internal", "Something in DCloud broke"),
-    503: ("unavailable", "Not available now"),
-}
 
 
 class Refused(DCloudError):
@@ -80,16 +62,17 @@ def problem(
     status: int, detail: str, errors: list[Problem] | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """The response for an error."""
-    slug, title = _TITLES.get(status, ("error", "Error"))
+    kind = type_of(status)
     body: dict[str, object] = {
-        "type": f"urn:dcloud:problem:{slug}",
-        "title": title,
+        "type": kind.urn,
+        "title": kind.title,
         "status": status,
         "detail": detail,
         "instance": f"urn:dcloud:request:{g.get('request_id', '')}",
     }
+    headers = {"Link": f'<{PAGE}#{kind.slug}>; rel="help"', **(headers or {})}
     if status == 401:
-        headers = {"WWW-Authenticate": "Bearer", **(headers or {})}
+        headers = {"WWW-Authenticate": "Bearer", **headers}
     if errors:
         body["errors"] = [{"path": error.path, "message": error.message} for error in errors]
     return Response(json.dumps(body), status, headers, content_type="application/problem+json")

@@ -14,6 +14,7 @@ from api.openapi.components import SCHEMAS
 from api.openapi.described import UPLOAD, Json, Operation
 from api.openapi.fields import Fields
 from api.openapi.pieces import ref
+from api.problem_types import TYPES
 
 PREFIX = "/api/v1"
 BESIDE = ("/healthz", "/readyz", "/metrics")  # for machines, outside of the versioned part
@@ -24,20 +25,6 @@ _PARAMETERS = {
     "token_id": ("a token's id", "0123456789"),
     "name": ("a name", "pytorch"),
     "hook_id": ("a webhook's id", "1m858mke2w2b69v"),
-}
-_REFUSALS = {
-    400: "a parameter or a header makes no sense",
-    401: "no token, or one that is mistyped, expired or revoked",
-    403: "the token's scope or the user's role does not allow it",
-    404: "no such thing, or it is somebody else's",
-    409: "not possible in this state",
-    410: "the channel has ended",
-    412: "it has changed since the version that `If-Match` names",
-    413: "the body is too large",
-    415: "the media type is not understood",
-    422: "the document is refused; `errors` has each problem with its path",
-    429: "too often; `Retry-After` says when",
-    503: "Redis or the worker does not answer; `Retry-After` says when",
 }
 _HEADERS: dict[str, Json] = {
     "ETag": {"description": "the version", "schema": {"type": "string"}},
@@ -66,8 +53,8 @@ def document(app: Flask) -> Json:
     )
     for name, schema in SCHEMAS.items():
         spec.components.schema(name, schema)
-    for status, words in _REFUSALS.items():
-        spec.components.response(f"Problem{status}", _problem(words))
+    for status, kind in TYPES.items():
+        spec.components.response(f"Problem{status}", _problem(f"`{kind.slug}`: {kind.when}"))
     spec.components.response("Problem", _problem("any other problem"))
     spec.components.security_scheme("token", {"type": "http", "scheme": "bearer", "bearerFormat": "dc_u_…"})
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, current_app, jsonify, render_template
 
 from api.openapi.described import described
 from api.openapi.document import document
+from api.problem_types import OTHER, PAGE, TYPES
 
 blueprint = Blueprint("openapi", __name__)
 
@@ -23,6 +24,12 @@ def openapi() -> Response:
 def docs() -> str:
     """The document as a page."""
     return render_template("docs.html", api=_document(), caller=None)
+
+
+@blueprint.get(PAGE)
+def problems() -> str:
+    """Every kind of problem that the API may answer, with what to do."""
+    return render_template("problems.html", kinds=[*TYPES.items(), ("", OTHER)], caller=None)
 
 
 def _document() -> dict[str, Any]:

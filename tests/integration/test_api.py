@@ -17,6 +17,7 @@ from simulated_host import SimulatedHost
 from werkzeug.test import TestResponse
 
 import api
+from api.problem_types import type_of
 from api.services import Services
 from common import ids
 from common.ledger import Ledger
@@ -41,7 +42,8 @@ def problem(answer: TestResponse, status: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.content_type == "application/problem+json"
     found: dict[str, Any] = json.loads(answer.text)
-    assert found["type"].startswith("urn:dcloud:problem:")
+    assert found["type"] == type_of(status).urn
+    assert answer.headers["Link"] == f'</docs/problems#{type_of(status).slug}>; rel="help"'
     assert found["status"] == status
     assert found["title"]
     assert found["detail"]

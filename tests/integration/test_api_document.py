@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import html
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +18,11 @@ from marshmallow import Schema
 from api.openapi.contracts import CONTRACT, CONTRACT_EXAMPLE
 from api.openapi.document import document as build
 from api.openapi.document import documented
+from api.problem_types import OTHER, TYPES
 from common import contract
 from common.fields import LongText, Section, Text, TextList
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -104,3 +110,30 @@ def test_the_page_needs_nothing_from_elsewhere(app: Flask, document: dict[str, A
     assert " style=" not in page.text
     for name in re.findall(r'href="#([^"]+)"', page.text):
         assert f'id="{name}"' in page.text
+
+
+def test_every_kind_of_problem_is_explained(app: Flask) -> None:
+    """On the page that each problem links, and in docs/api.md."""
+    page = app.test_client().get("/docs/problems")
+    assert page.status_code == 200
+    for kind in (*TYPES.values(), OTHER):
+        section = page.text.partition(f'<section class="card" id="{kind.slug}">')[2].partition("</section>")[0]
+        for words in (kind.urn, kind.title, kind.when, kind.advice):
+            assert words.replace("`", "") in html.unescape(re.sub(r"<[^>]+>", "", section)), kind
+    assert re.findall(r'(?:src|href)="(?:https?:)?//', page.text) == []
+    assert "/docs/problems" in app.test_client().get("/docs").text
+    rows = re.findall(r"^\| (\w+) \| `([a-z-]+)` \|", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert rows == [*((str(status), kind.slug) for status, kind in TYPES.items()), ("other", OTHER.slug)]
+
+
+def test_every_status_that_the_code_answers_has_its_kind() -> None:
+    given = {
+        (call.args[0].value, file.name)
+        for file in sorted((ROOT / "api").rglob("*.py"))
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "id", "") in ("Refused", "problem", "_later")
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert len(given) > 20
+    assert {status for status, _ in given} <= set(TYPES)

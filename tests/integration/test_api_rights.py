@@ -32,6 +32,7 @@ V1 = "/api/v1"
 TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", "/"): (PUBLIC, ALL),
     ("GET", "/docs"): (PUBLIC, ALL),
+    ("GET", "/docs/problems"): (PUBLIC, ALL),
     ("GET", f"{V1}/openapi.json"): (PUBLIC, ALL),
     ("GET", "/healthz"): (PUBLIC, ALL),
     ("GET", "/readyz"): (PUBLIC, ALL),
