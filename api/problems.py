@@ -34,6 +34,7 @@ from common.errors import (
     TooMany,
     Unsuitable,
 )
+from common.lines import escaped
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def problem(
         "type": kind.urn,
         "title": kind.title,
         "status": status,
-        "detail": detail,
+        "detail": escaped(detail),  # it may repeat what somebody sent
         "instance": f"urn:dcloud:request:{g.get('request_id', '')}",
     }
     headers = {"Link": f'<{PAGE}#{kind.slug}>; rel="help"', **(headers or {})}

@@ -27,7 +27,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from common.lines import masked
+from common.lines import escaped, masked
 
 
 class DCloudError(Exception):
@@ -47,11 +47,11 @@ class Problem:
 
 
 class ContractError(DCloudError):
-    """A contract that cannot be accepted. `problems` lists every one of them."""
+    """A contract that cannot be accepted. `problems` lists every one of them, with keys that can be printed."""
 
     def __init__(self, problems: list[Problem]):
-        self.problems = problems
-        super().__init__("; ".join(f"{p.path}: {p.message}" if p.path else p.message for p in problems))
+        self.problems = [Problem(escaped(p.path), p.message) for p in problems]
+        super().__init__("; ".join(f"{p.path}: {p.message}" if p.path else p.message for p in self.problems))
 
 
 class RedisUnavailable(DCloudError):

@@ -28,3 +28,10 @@ def clean(line: str) -> str:
     text = "".join(c if c == "\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     text = masked(text)  # before it is cut, or half a password would be none
     return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
+
+
+def escaped(text: str) -> str:
+    """`text` with an escape, as in \\u202e, in place of each character that cannot be printed."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
