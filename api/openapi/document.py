@@ -101,7 +101,9 @@ def _body(said: Operation) -> Json:
     example = {"example": said.example} if said.example is not None else {}
     content: Json = {kind: {"schema": schema, **(example if kind.endswith("json") else {})} for kind in said.body_types}
     if UPLOAD in content:
-        file = {"type": "string", "contentMediaType": "application/octet-stream"}
+        file = {
+            "contentMediaType": "application/octet-stream"
+        }  # of no type: whatever comes in a form is a file's bytes
         upload = {"type": "object", "properties": {"file": file}, "required": ["file"], "maxProperties": 1}
         content[UPLOAD] = {"schema": upload}
     return {"required": said.body_required, "content": content}

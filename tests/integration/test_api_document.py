@@ -112,6 +112,12 @@ def test_the_page_needs_nothing_from_elsewhere(app: Flask, document: dict[str, A
         assert f'id="{name}"' in page.text
 
 
+def test_a_file_in_a_form_is_of_no_type(document: dict[str, Any]) -> None:
+    """There is no text that a file cannot hold, so none is the wrong type of value."""
+    content = document["paths"]["/api/v1/environments/import"]["post"]["requestBody"]["content"]
+    assert "type" not in content["multipart/form-data"]["schema"]["properties"]["file"]
+
+
 def test_every_kind_of_problem_is_explained(app: Flask) -> None:
     """On the page that each problem links, and in docs/api.md."""
     page = app.test_client().get("/docs/problems")
