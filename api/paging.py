@@ -22,9 +22,9 @@ def limit(default: int = 50) -> int:
     return bodies.number("limit", default, 1, PAGE_LIMIT)
 
 
-def after(pattern: re.Pattern[str]) -> str:
+def after(pattern: re.Pattern[str], name: str = "cursor") -> str:
     """What the cursor stands for, "" without one. Raises Refused where it is none of ours."""
-    text = request.args.get("cursor", "")
+    text = request.args.get(name, "")
     if not text:
         return ""
     try:
@@ -32,7 +32,7 @@ def after(pattern: re.Pattern[str]) -> str:
     except (binascii.Error, UnicodeError, ValueError):
         value = ""
     if not pattern.fullmatch(value):
-        raise Refused(400, "cursor is not one that this server gave. Begin without it.")
+        raise Refused(400, f"{name} is not one that this server gave. Begin without it.")
     return value
 
 

@@ -25,6 +25,7 @@ from common.inventory import Gpu, Host, Inventory
 from common.keys import Keys
 from common.questions import Question
 from common.records import (
+    SHOWN,
     Difference,
     Limits,
     Quota,
@@ -396,11 +397,11 @@ class Ledger:
         with translated():
             pipe = self.redis.pipeline(transaction=False)
             for env_id in env_ids:
-                pipe.hgetall(self.keys.environment(env_id))
+                pipe.hmget(self.keys.environment(env_id), SHOWN)
                 pipe.get(self.keys.contract(env_id))
             replies = iter(pipe.execute())
-        found = [(env_id, next(replies), next(replies)) for env_id in env_ids]
-        return [entry for entry in found if entry[1] and entry[2] is not None]
+        found = [(env_id, dict(zip(SHOWN, next(replies), strict=True)), next(replies)) for env_id in env_ids]
+        return [entry for entry in found if entry[1]["state"] is not None and entry[2] is not None]
 
     def _explained(self, env_id: str, need: str, owner: str) -> dict[str, Any]:
         with translated():

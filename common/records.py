@@ -88,6 +88,13 @@ def cost(wanted: Resources) -> int:
     return max(wanted.cpu_milli, wanted.ram_mib * 1000 // 4096, 100) + 16_000 * wanted.gpus.count
 
 
+# What of a record is needed to show its environment.
+SHOWN = (
+    "event", "name", "owner", "state", "progress", "phase", "message", "reason", "host", "gpus", "token", "attempt",
+    "created", "started", "expires",
+)  # fmt: skip
+
+
 def environment_of(env_id: str, r: dict[str, str], contract: str, position: int) -> Environment:
     """The environment that a record and its contract describe."""
     ms, _, sequence = r["event"].partition("-")

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Response, request, url_for
 
-from api import bodies, storage
+from api import bodies, paging, storage
 from api.auth import owned, principal
 from api.pages.blueprint import blueprint, page, see
-from api.pages.words import MOVING
+from api.pages.words import MOVING, STATES
 from api.services import services
-from common.environment import Environment
+from common import ids
+from common.listing import Listing, Page, Row, Wanted
 from common.principal import Principal
 from common.states import State
 
 SHOWN = 200
+ROWS_A_SECOND = (
+    500  # that a page which keeps looking may cause to be read; one that is shown costs as much as SHOWN_COSTS
+)
+SHOWN_COSTS = 4
 SHOWN_STATES = frozenset(State) - {State.DELETED}
 KINDS = {
     "all": ("All", SHOWN_STATES),
@@ -30,12 +37,20 @@ def listed(caller: Principal) -> Response:
     kind = kind if kind in KINDS else "all"
     words = request.args.get("q", "").strip()[:100]
     everyone = caller.admin and request.args.get("of", "") == "everyone"
-    found, following = services().ledger.environments(None if everyone else caller.user, SHOWN_STATES, SHOWN)
-    counts = {name: sum(e.state in states for e in found) for name, (_, states) in KINDS.items()}
-    shown = [e for e in found if e.state in KINDS[kind][1] and _matches(e, words)]
+    listing = Listing(services().ledger, None if everyone else caller.user, _wanted(KINDS[kind][1], words))
+    here: dict[str, Any] = {
+        "show": kind if kind != "all" else None,
+        "q": words or None,
+        "of": "everyone" if everyone else None,
+    }
+    if since := paging.after(ids.PATTERN, "newer"):
+        before = listing.newer(SHOWN, since)
+        return see(url_for("pages.home", **here, cursor=paging.cursor(before)))
+    before = paging.after(ids.PATTERN)
+    found = listing.page(SHOWN, before)
     return page(
-        "environments.html", environments=shown, counts=counts, kinds=KINDS, kind=kind, words=words, any=bool(found),
-        everyone=everyone, more=bool(following), seconds=1.5 if any(e.state in MOVING for e in found) else 3,
+        "environments.html", found=found, kinds=KINDS, kind=kind, words=words, everyone=everyone, here=here,
+        newer=paging.cursor(before), older=paging.cursor(found.older), seconds=_seconds(found),
     )  # fmt: skip
 
 
@@ -81,6 +96,21 @@ def _back(env_id: str) -> Response:
     return see(url_for("pages.home") if on_list else url_for("pages.environment", env_id=env_id))
 
 
-def _matches(e: Environment, words: str) -> bool:
-    text = f"{e.name} {e.id} {e.owner} {e.host}".lower()
-    return all(word in text for word in words.lower().split())
+def _wanted(states: frozenset[State], words: str) -> Wanted:
+    """Of these states, and with each of the words in its name, id, owner, host or state."""
+    each = words.lower().split()
+
+    def matches(row: Row) -> bool:
+        if row.state not in states:
+            return False
+        text = f"{row.name} {row.id} {row.owner} {row.host} {STATES[row.state]}".lower()
+        return all(word in text for word in each)
+
+    return matches
+
+
+def _seconds(found: Page) -> float:
+    """How often the page looks: the more there is to look through, the less often."""
+    moving = any(e.state in MOVING for e in found.environments)
+    rows = found.looked_at + len(found.environments) * SHOWN_COSTS
+    return max(1.5 if moving else 3.0, round(rows / ROWS_A_SECOND, 1))
