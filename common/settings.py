@@ -52,6 +52,7 @@ class Settings:
     source_builds: str = ""  # yes lets libraries without wheels be built from source, in builders that are thrown away
     lock_ttl_seconds: float = 3600.0  # age until which the same request for libraries is not resolved again
     pids_limit: int = 1024  # processes and threads that one environment may have
+    session_idle_seconds: float = 1800.0  # silence both ways after which a terminal inside is closed; 0 is never
     network_subnet: str = ""  # subnet of the bridge for environments, as in 10.77.0.0/16; empty lets the engine choose
     network_allow: str = ""  # comma-separated address[:port] in private ranges that environments may reach
     docker_host: str = ""  # address of the Docker engine; empty is what DOCKER_HOST or the default socket say

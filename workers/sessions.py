@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 
 from redis import RedisError
 
@@ -93,16 +94,21 @@ class Sessions:
             if request["tty"] and request.get("rows"):
                 running.resize(request["rows"], request["cols"])
             end.opened()
-            reader = threading.Thread(target=self._carry_input, args=(end, running), name="session-input", daemon=True)
-            reader.start()
+            passed = _Passed(self.member.settings.session_idle_seconds if request["tty"] else 0)
+            carried = (end, running, passed)
+            threading.Thread(target=self._carry_input, args=carried, name="session-input", daemon=True).start()
             data = running.read()
             if refused := outcomes.unstarted(running, request["command"][0], data):
                 _say(end, refused[0])
                 end.exit(refused[1])
                 return
             while data:
+                passed.now()
                 end.send(data)
                 data = running.read()
+            if passed.too_long_ago():
+                end.error(passed.words)
+                return
             code = running.wait(ENDING_SECONDS)
             code = 1 if code is None else code  # it goes on without us; nobody can follow it any more
             if words := outcomes.farewell(running, code):
@@ -111,10 +117,11 @@ class Sessions:
         finally:
             running.close()
 
-    def _carry_input(self, end: WorkerEnd, running: Exec) -> None:
+    def _carry_input(self, end: WorkerEnd, running: Exec, passed: _Passed) -> None:
         try:
-            while True:
+            while not passed.too_long_ago():
                 for said in end.receive():
+                    passed.now()
                     if said.kind == "close":
                         return
                     if said.kind == "resize":
@@ -146,6 +153,28 @@ class Sessions:
             end.exit(0)
         finally:
             self._checks.release()
+
+
+class _Passed:
+    """When something last passed a session, either way."""
+
+    def __init__(self, limit_seconds: float):
+        """`limit_seconds` 0 is no limit: a command without a terminal may think for days."""
+        self._limit_seconds = limit_seconds
+        self.now()
+
+    def now(self) -> None:
+        """Something passes."""
+        self._last = time.monotonic()
+
+    def too_long_ago(self) -> bool:
+        """Whether the session is to be ended for its silence."""
+        return 0 < self._limit_seconds < time.monotonic() - self._last
+
+    @property
+    def words(self) -> str:
+        """Why it was ended."""
+        return f"The terminal was closed: for {self._limit_seconds / 60:.3g} min nothing was typed and nothing written."
 
 
 def _say(end: WorkerEnd, sentence: str) -> None:

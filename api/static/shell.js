@@ -4,7 +4,6 @@ import { Screen } from "./screen.js";
 import { View } from "./view.js";
 
 const API = "/api/v1";
-const IDLE_MINUTES = 30;
 const POST_BYTES = 12 * 1024;
 const RETRY_MS = 500;
 
@@ -18,7 +17,6 @@ const encoder = new TextEncoder();
 const screen = new Screen(24, 80, (text) => send(text));
 const view = new View(area, screen);
 let session = null;
-let idle = 0;
 
 function tell(words, ended = false) {
   notice.textContent = words;
@@ -51,7 +49,6 @@ async function begin() {
   session = mine;
   listen(mine);
   tell("");
-  stay();
   input.focus();
 }
 
@@ -81,7 +78,6 @@ function end(mine, words) {
   if (mine.ended) return;
   mine.ended = true;
   mine.events.close();
-  clearTimeout(idle);
   tell(words, true);
 }
 
@@ -125,20 +121,14 @@ function send(text) {
 }
 
 function type(text) {
-  stay();
   send(text);
   area.scrollTop = area.scrollHeight;
 }
 
-function stay() {
-  clearTimeout(idle);
-  idle = setTimeout(() => hangUp(`Closed after ${IDLE_MINUTES} minutes without a key.`), IDLE_MINUTES * 60 * 1000);
-}
-
-function hangUp(words) {
+function hangUp() {
   if (!session || session.ended) return;
   fetch(session.at, { method: "DELETE", headers: { "X-CSRF-Token": csrf }, keepalive: true });
-  end(session, words);
+  end(session, "");
 }
 
 input.addEventListener("keydown", (event) => {
@@ -176,7 +166,7 @@ document.addEventListener("copy", (event) => {
   event.clipboardData.setData("text/plain", selected.replaceAll("\u00a0", " "));
 });
 again.addEventListener("click", begin);
-addEventListener("pagehide", () => hangUp(""));
+addEventListener("pagehide", hangUp);
 
 new ResizeObserver(() => {
   const { rows, cols } = view.room();
