@@ -12,6 +12,7 @@ from api import (
     audit,
     auditing,
     auth,
+    bodies,
     catalog,
     channels,
     checks,
@@ -100,6 +101,7 @@ def build(settings: Settings | None = None) -> Flask:
     auth.register(app)
     conditions.register(app)
     parameters.register(app)
+    bodies.register(app)
     auditing.register(app)
     metrics.register(app)
     problems.register(app)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
 
 from flask import Flask, current_app, g, request
 from redis import RedisError
@@ -17,7 +16,7 @@ from redis import RedisError
 from api import session
 from api.problems import Refused
 from api.services import services
-from common import ids
+from common import addresses, ids
 from common.environment import Environment
 from common.errors import NotFound
 from common.principal import Principal
@@ -134,7 +133,7 @@ def _check_origin() -> None:
     """Raises Refused where another site may have sent this with the cookie of who is signed in here."""
     if getattr(current_app.view_functions[str(request.endpoint)], "by_origin", False):
         site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin", "")
-        if site != "same-origin" if site else urlsplit(origin).netloc != request.host:
+        if site != "same-origin" if site else addresses.parts(origin).netloc != request.host:
             raise Refused(403, "Only a page of this site may ask for this.")
         return
     given = request.headers.get(CSRF_HEADER) or request.form.get("csrf", "")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, cast
 
-from flask import g, request
+from flask import Flask, g, request
 from marshmallow import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -24,7 +24,12 @@ MAX_WAIT_SECONDS = 60
 SHORT_BYTES = 4096  # of a body whose contract is kept in memory
 
 _TRUE, _FALSE = ("", "1", "true", "yes"), ("0", "false", "no")
-_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*([0-9]{1,4})", re.ASCII)
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,4})", re.ASCII | re.IGNORECASE)
+
+
+def register(app: Flask) -> None:
+    """Refuse bodies that would have to be unpacked first: a few bytes may be gigabytes."""
+    app.before_request(_refuse_packed)
 
 
 def submitted_contract(template: Callable[[str], dict[str, Any]]) -> Contract:
@@ -112,6 +117,14 @@ def flag(name: str) -> bool:
     if text not in _TRUE + _FALSE:
         raise Refused(400, f"{name} is {text[:40]!r}; it is true or false.")
     return text in _TRUE
+
+
+def _refuse_packed() -> None:
+    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        refused = Refused(415, f"A body is read as it is, and not unpacked: send it without {coding[:40]!r}.")
+        refused.headers = {"Accept-Encoding": "identity"}
+        raise refused
 
 
 @lru_cache(maxsize=500)

@@ -76,7 +76,7 @@ def look(env_id: str) -> Response:
     """One environment; with `Prefer: wait=N` after a change or N seconds."""
     found = owned(env_id)
     applied = bodies.preferred_wait()
-    if applied and (not request.if_none_match or request.if_none_match.contains(wire.etag(found))):
+    if applied and (not request.if_none_match or request.if_none_match.contains_weak(wire.etag(found))):
         found = _changed(found, applied)
     response = _answer(found, 200)
     glances.repeatable(found, services())

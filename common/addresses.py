@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+
+def parts(url: str) -> SplitResult:
+    """What `url` is made of, whoever sent it; of what is no address at all, nothing."""
+    try:
+        return urlsplit(url)
+    except ValueError:  # as of `//[`
+        return SplitResult("", "", "", "", "")
 
 
 def is_loopback(url: str) -> bool:

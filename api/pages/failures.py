@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from flask import Flask, Response, current_app, g, request, url_for
 from werkzeug.exceptions import HTTPException
 
 from api.pages.blueprint import blueprint, page, see
+from common import addresses
 
 TITLES = {
     400: "That made no sense",
@@ -58,7 +57,7 @@ def _show(answer: Response) -> Response:
 
 def _sign_in() -> Response:
     """To the way in, and from there back."""
-    at = request.full_path.rstrip("?") if request.method == "GET" else urlsplit(request.referrer or "/").path
+    at = request.full_path.rstrip("?") if request.method == "GET" else addresses.parts(request.referrer or "/").path
     return see(url_for("pages.home", next=at))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Response, request, url_for
 
@@ -12,6 +11,7 @@ from api.pages import environments
 from api.pages.blueprint import blueprint, page, see
 from api.problems import Refused
 from api.services import services
+from common import addresses
 from common.errors import TooMany
 
 
@@ -53,8 +53,7 @@ def sign_out() -> Response:
 
 def following(address: str) -> str:
     """Where on this site to go on; "" for anything that is elsewhere."""
-    parts = urlsplit(address)
-    here = address.startswith("/") and not address.startswith(("//", "/\\")) and not parts.netloc
+    here = address.startswith("/") and not address.startswith(("//", "/\\"))
     return address if here and address.isprintable() and address != "/" else ""
 
 
@@ -64,5 +63,5 @@ def _way_in(onward: str, status: int = 200, **values: Any) -> Response:
 
 def _refuse_other_sites() -> None:
     origin = request.headers.get("Origin", "")
-    if origin and urlsplit(origin).netloc != request.host:
+    if origin and addresses.parts(origin).netloc != request.host:
         raise Refused(403, "This form was sent from another site. Open DCloud's own page and sign in there.")

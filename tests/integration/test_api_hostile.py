@@ -37,7 +37,7 @@ HEADERS = (
         "X-Forwarded-For",
         "Referer",
     ),
-    *("Sec-Fetch-Site", "If-Modified-Since", "X-HTTP-Method-Override", "Forwarded"),
+    *("Content-Encoding", "Sec-Fetch-Site", "If-Modified-Since", "X-HTTP-Method-Override", "Forwarded"),
 )
 TYPE = {kind: f"application/{kind}" for kind in ("json", "yaml", "toml")}
 

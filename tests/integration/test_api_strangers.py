@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 
 import pytest
@@ -51,6 +52,16 @@ def test_head_is_get_without_the_body(ada: FlaskClient, path: str) -> None:
 )
 def test_a_mistyped_question_is_no_other_question(ada: FlaskClient, query: str, hint: str) -> None:
     assert hint in problem(ada.get(f"{ENVIRONMENTS}?{query}"), 400)["detail"]
+
+
+def test_a_packed_body_is_not_taken_for_a_document(ada: FlaskClient) -> None:
+    packed = gzip.compress(b'{"env-name": "x"}')
+    for at, body, coding in ((ENVIRONMENTS, packed, "gzip"), (f"{V1}/tokens", b"{}", "br")):
+        answer = ada.post(at, data=body, content_type="application/json", headers={"Content-Encoding": coding})
+        problem(answer, 415)
+        assert answer.headers["Accept-Encoding"] == "identity"
+    plain = {"Content-Encoding": "identity", "Content-Type": "application/json"}
+    assert ada.post(ENVIRONMENTS, data=b"{}", headers=plain).status_code == 202
 
 
 def test_who_has_no_token_is_told_how_to_show_one(app: Flask) -> None:

@@ -70,6 +70,7 @@ def test_who_has_not_signed_in_is_sent_to_the_way_in_and_back(app: Flask, token_
         "javascript:alert(1)",
         "evil",
         "/\n/evil.example",
+        "//[",
         "/",
     ],
 )
@@ -77,6 +78,14 @@ def test_nobody_is_sent_to_another_site(app: Flask, token_of: Callable[..., str]
     client = app.test_client()
     answer = client.post("/sign-in", data={"token": token_of("ada"), "next": elsewhere})
     assert answer.headers["Location"] == "/"
+
+
+@pytest.mark.parametrize("address", ["//[", "http://["])
+def test_an_address_that_is_none_is_no_defect(app: Flask, address: str) -> None:
+    client = app.test_client()
+    assert client.get("/", query_string={"next": address}, headers=HTML).status_code == 200
+    for path, header, status in (("/sign-out", "Referer", 303), ("/sign-in", "Origin", 403)):
+        assert client.post(path, headers={**HTML, header: address}).status_code == status
 
 
 def test_programs_get_problems_and_people_pages(app: Flask, page: FlaskClient) -> None:
@@ -212,6 +221,7 @@ def test_flower_is_asked_by_this_sites_pages_alone(app: Flask, client_of: Callab
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Origin": "http://elsewhere.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
         ({}, 403),
     )
     for headers, status in cases:
