@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -24,6 +24,7 @@ from workers.engine import (
     EngineError,
     EngineMissing,
     EngineUnavailable,
+    LogStream,
 )
 from workers.execution import Exec
 from workers.usage import Kernel
@@ -165,7 +166,7 @@ class Containers:
         kills = partial(self._kernel.oom_kills, found.pid)
         return Exec(self.engine, found.container_id, command, tty, oom_kills=kills)
 
-    def logs(self, env_id: str, tail: int, follow: bool) -> Iterator[bytes]:
+    def logs(self, env_id: str, tail: int, follow: bool) -> LogStream:
         """What the container's main process wrote. Raises NotFound."""
         return self.engine.logs(self._one(env_id).container_id, tail, follow)
 

@@ -124,16 +124,13 @@ class Engine:
         with translated():
             yield from stream
 
-    def logs(self, container_id: str, tail: int, follow: bool) -> Iterator[bytes]:
+    def logs(self, container_id: str, tail: int, follow: bool) -> LogStream:
         """What the container's main process wrote, in pieces."""
         with translated():
             stream = self._api.logs(
                 container_id, stdout=True, stderr=True, stream=True, tail=tail if tail >= 0 else "all", follow=follow
             )
-            try:
-                yield from stream
-            finally:
-                cast(Any, stream)._response.close()  # the SDK's own `close` fails where the stream has ended
+            return LogStream(stream)
 
     def cdi_directories(self) -> list[str]:
         """Where the engine finds the devices that it can hand over itself (CDI); none where it cannot."""
@@ -269,3 +266,22 @@ class Engine:
                 self._api.remove_network(name)
             except NotFound:
                 return
+
+
+class LogStream:
+    """What a container wrote, in pieces, to be gone through once."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        with translated():
+            try:
+                yield from self._stream
+            finally:
+                self._stream._response.close()
+
+    def close(self) -> None:
+        """End it for whoever goes through it, in whatever thread: a container may write nothing for days."""
+        with suppress(AttributeError, OSError):  # it has ended, which the SDK does not expect
+            self._stream.close()

@@ -27,7 +27,7 @@ from workers.cards import Cards
 from workers.cdi import offers
 from workers.confinement import Place
 from workers.containers import Containers, Found
-from workers.engine import BUILDER, ENV, HOST, Engine, EngineError
+from workers.engine import BUILDER, ENV, HOST, Engine, EngineError, LogStream
 from workers.execution import Exec
 from workers.frameworks import Accelerator
 from workers.images import BaseImage, Images
@@ -199,7 +199,7 @@ class Host:
         """A command in the environment, as its user. Raises NotFound, EngineError."""
         return self.containers_.exec(env_id, command, tty)
 
-    def logs(self, env_id: str, tail: int, follow: bool) -> Iterator[bytes]:
+    def logs(self, env_id: str, tail: int, follow: bool) -> LogStream:
         """What the container's main process wrote. Raises NotFound."""
         return self.containers_.logs(env_id, tail, follow)
 

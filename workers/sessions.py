@@ -19,6 +19,7 @@ from common.ledger import client_of
 from common.states import State
 from workers import outcomes
 from workers.checks import check
+from workers.engine import LogStream
 from workers.member import Member
 from workers.provision import Exec
 
@@ -135,9 +136,22 @@ class Sessions:
 
     def _logs(self, end: WorkerEnd) -> None:
         request = end.request
+        follow = bool(request.get("follow"))
+        log = self.member.host.logs(request["env"], int(request.get("tail", 1000)), follow)
         end.opened()
-        for chunk in self.member.host.logs(request["env"], int(request.get("tail", 1000)), bool(request.get("follow"))):
-            end.send(chunk)
+        ended = threading.Event()
+        broken: list[Exception] = []
+        reader = threading.Thread(target=_carry_log, args=(end, log, ended, broken), name="session-log", daemon=True)
+        reader.start()
+        try:
+            # a container may be silent for days: only this sees that the client has gone, and lets it see us
+            while follow and not ended.is_set():
+                end.receive()
+            reader.join()
+        finally:
+            log.close()
+        for error in broken:
+            raise error
         end.exit(0)
 
     def _check_libraries(self, end: WorkerEnd) -> None:
@@ -175,6 +189,16 @@ class _Passed:
     def words(self) -> str:
         """Why it was ended."""
         return f"The terminal was closed: for {self._limit_seconds / 60:.3g} min nothing was typed and nothing written."
+
+
+def _carry_log(end: WorkerEnd, log: LogStream, ended: threading.Event, broken: list[Exception]) -> None:
+    try:
+        for chunk in log:
+            end.send(chunk)
+    except (DCloudError, RedisError) as error:
+        broken.append(error)
+    finally:
+        ended.set()
 
 
 def _say(end: WorkerEnd, sentence: str) -> None:

@@ -18,10 +18,12 @@ from docker import DockerClient
 from common import contract, ids
 from common.channel import ClientEnd
 from common.environment import Environment
+from common.errors import ChannelClosed
 from common.ledger import Ledger, client_of
 from common.settings import Settings
 from common.states import Reason, State
 from workers.provision import Host
+from workers.sessions import MAX_SESSIONS
 
 SMALL = {"cpu": "0.1", "ram": "64MiB", "storage": "32MiB"}
 
@@ -264,6 +266,28 @@ def test_a_container_without_an_allocation_is_removed_and_a_stranger_is_not(site
         stranger.remove(force=True)
         if orphan.id in [c.id for c in engine.containers.list(all=True)]:
             orphan.remove(force=True)
+
+
+def test_logs_that_nobody_follows_any_more_hold_no_session(site: Site) -> None:
+    """A container that writes nothing gives no occasion to notice that its reader has gone."""
+    site.work()
+    env_id = site.submit()
+    site.wait(env_id, State.RUNNING)
+    client = client_of(site.env["DCLOUD_REDIS_URL"], decode=False, timeout_seconds=10)
+    request = {"op": "logs", "env": env_id, "follow": True}
+    for _ in range(MAX_SESSIONS):
+        ClientEnd.open(client, site.ledger.keys, site.host("a"), request).close()
+
+    def free() -> bool:
+        try:
+            ClientEnd.open(client, site.ledger.keys, site.host("a"), request).close()
+        except ChannelClosed:
+            return False
+        return True
+
+    site.until(free, seconds=30)
+    assert site.run(env_id, "echo", "in") == (0, "in\n")
+    client.close()
 
 
 def test_a_second_worker_of_one_name_is_refused(site: Site) -> None:
