@@ -17,7 +17,9 @@ from typing import Any
 
 import uv
 
+from common.errors import ProvisionError
 from common.settings import Settings
+from common.states import Reason
 from workers import uv_config
 from workers.downloads import received_bytes
 from workers.engine import BUILDER, HOST, PREFIX, Engine, EngineError, EngineMissing
@@ -33,6 +35,9 @@ BUILD_BYTES = 4 << 30  # memory of one, with what it writes
 TICK_SECONDS = 0.25
 IDLE_SECONDS = 600.0  # making a builder takes as long as installing known wheels; the next may come soon
 LIFE_SECONDS = 4 * 3600  # one that was forgotten ends by itself
+# What a builder may take: wheels can hold a thousand times their size, and files that take a compiler all RAM there is.
+MEMORY_BYTES = (4 << 30) + len(os.sched_getaffinity(0)) * (512 << 20)  # it compiles with all cores
+FREE_BYTES, FREE_FILES = 1 << 30, 50_000  # what stays free of the disk; where none is left everybody's storage breaks
 
 UV_ENV = {
     "HOME": "/tmp",  # noqa: S108
@@ -47,9 +52,10 @@ UV_ENV = {
 class Builder:
     """One running builder."""
 
-    def __init__(self, engine: Engine, container_id: str):
+    def __init__(self, engine: Engine, container_id: str, store: Path):
         self._engine = engine
         self._id = container_id
+        self._store = store
 
     def received_bytes(self) -> int:
         """What came to it over the network so far; where it shares the host's network, all that came to the host."""
@@ -58,18 +64,20 @@ class Builder:
     def run(self, command: Sequence[str], line: Callable[[str], None], tick: Callable[[], None]) -> int:
         """Run a command; `line` takes each line of its output, `tick` is called now and then. The exit code.
 
-        What they raise ends the wait, and the command with its builder.
+        What they raise ends the wait, and the command with its builder. Raises ProvisionError where the disk is full.
         """
         running = Exec(self._engine, self._id, command, stdin=False)
         lines: queue.Queue[str | None] = queue.Queue()
         reader = threading.Thread(target=_read, args=(running, lines), daemon=True)
         reader.start()
         try:
+            _look_for_room(self._store)
             tick()
             while True:
                 try:
                     said = lines.get(timeout=TICK_SECONDS)
                 except queue.Empty:
+                    _look_for_room(self._store)
                     tick()
                     continue
                 if said is None:
@@ -93,6 +101,15 @@ class Builder:
         finally:
             running.close()
         return bytes(content)
+
+
+def _look_for_room(store: Path) -> None:
+    said = os.statvfs(store)
+    if said.f_bavail * said.f_frsize < FREE_BYTES or (said.f_files and said.f_favail < FREE_FILES):
+        raise ProvisionError(
+            Reason.LIBRARIES_NOT_INSTALLED,
+            "The disk of the host has no room for these libraries. Ask for fewer, or its operator for more.",
+        )
 
 
 def _read(running: Exec, lines: queue.Queue[str | None]) -> None:
@@ -142,7 +159,7 @@ class Builders:
         if container_id is None or not self._runs(container_id):
             container_id = self._make(base)
         try:
-            yield Builder(self.engine, container_id)
+            yield Builder(self.engine, container_id, self.store)
         except BaseException:
             self.engine.remove(container_id)
             raise
@@ -164,7 +181,7 @@ class Builders:
         container_id = self.engine.create(config)
         try:
             self.engine.start(container_id)
-            yield Builder(self.engine, container_id)
+            yield Builder(self.engine, container_id, self.store)
         finally:
             self.engine.remove(container_id)
 
@@ -240,6 +257,8 @@ class Builders:
                 "Tmpfs": {"/tmp": "rw,nosuid,nodev,size=1g,mode=1777"},  # noqa: S108
                 "CapDrop": ["ALL"],
                 "SecurityOpt": ["no-new-privileges"],
+                "Memory": MEMORY_BYTES,
+                "MemorySwap": MEMORY_BYTES,
                 "PidsLimit": 1024,
                 "NetworkMode": "host" if self.sources.on_loopback else self.network.ready(),
                 "LogConfig": {"Type": "none"},

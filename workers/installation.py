@@ -10,10 +10,11 @@ import glob
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from common import lockfile
 from common.errors import ProvisionError
@@ -21,8 +22,10 @@ from common.states import Reason
 from workers import bytecode
 from workers.builders import STORE, Builder
 from workers.downloads import Download
+from workers.filelocks import held
 from workers.images import BaseImage
 from workers.resolutions import explanation, unresolvable
+from workers.seals import sync
 
 FLAGS = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "hardlink")
 
@@ -38,7 +41,6 @@ uv venv --quiet --clear --no-project --prompt dcloud --python "$interpreter" "$t
 exec uv pip install "$@" --python "$tree/bin/python" -r "$lock"
 """
 
-SYNC_TIMEOUT_SECONDS = 600
 FETCHED, COMPILED = 0.6, 0.95  # shares of the whole at which wheels that are not here yet are fetched and compiled
 
 _HASH_MISMATCH = re.compile(r"Hash mismatch for `([a-z0-9-]+)==")
@@ -56,22 +58,29 @@ class Installation:
     store: Path
     cache: Path  # uv's, for this interpreter
     marks: Path  # a file for each unpacked wheel that is compiled
+    locks: Path
     key: str
     lock: str
     options: tuple[str, ...]  # for the installer: where wheels are, beside the places of the machine
     progress: Progress
     log: Log
 
-    def make(self) -> None:
-        """Make the tree; what is half made is removed. Raises ProvisionError, and what `progress` raises."""
+    def make(self) -> bool:
+        """Make the tree; what is half made is removed. Whether all of it is on the disk, where a power cut leaves it.
+
+        Raises ProvisionError, and what `progress` raises.
+        """
         lock_file = self.store / "work" / f"{self.key}.txt"
+        compiled = _names(self.marks)  # another installation may compile what this one has linked by then
         try:
             lock_file.write_text(self.lock)
             self._link_or_fetch()
-            if self._compile():
+            fresh = bool(self._uncompiled(compiled))
+            if fresh:
+                self._compile()
                 self._link()
-                # hard links are ordered by the journal, but what was unpacked just now is not
-                subprocess.run(["sync", "-f", str(self.store)], check=True, timeout=SYNC_TIMEOUT_SECONDS)
+                sync(self.store)  # wheels that were unpacked just now
+            return fresh
         except BaseException:
             shutil.rmtree(self.tree, ignore_errors=True)
             raise
@@ -132,12 +141,17 @@ class Installation:
             options += ["--index-strategy", "unsafe-best-match"]
         return self.builder.run(["sh", "-euc", INSTALL, "install", *arguments, *options], line, tick)
 
-    def _compile(self) -> bool:
-        """Compile in the cache what was unpacked since the last time; whether there was any."""
+    def _compile(self) -> None:
+        """Compile in the cache what of this lock is not compiled yet. One installation at a time does that."""
         self.marks.mkdir(parents=True, exist_ok=True)
-        fresh = sorted(self._archives() - _names(self.marks))
-        if not fresh:
-            return False
+        waiting = "Waiting for the same libraries, which are being compiled for another environment"
+        with held(self.locks / f"compile-{self.marks.name}", lambda: self.progress(FETCHED, waiting)):
+            if fresh := sorted(self._uncompiled(_names(self.marks))):
+                self._compile_now(fresh)
+                for name in fresh:
+                    (self.marks / name).touch()
+
+    def _compile_now(self, fresh: list[str]) -> None:
         archives = self.cache / "archive-v0"
         total = sum(name.endswith(".py") for one in fresh for *_, files in os.walk(archives / one) for name in files)
         done = 0
@@ -155,10 +169,14 @@ class Installation:
 
         inside = f"{STORE}/cache/{self.cache.name}/{archives.name}"
         before, after = COMPILE
-        self.builder.run([*before, self.base.interpreter, *after, *(f"{inside}/{name}" for name in fresh)], line, tick)
-        for name in fresh:
-            (self.marks / name).touch()
-        return True
+        command = [*before, self.base.interpreter, *after, *(f"{inside}/{name}" for name in fresh)]
+        if self.builder.run(command, line, tick) != 0:
+            raise ProvisionError(Reason.LIBRARIES_NOT_INSTALLED, "The libraries could not be compiled. Try again.")
+
+    def _uncompiled(self, compiled: set[str]) -> set[str]:
+        """Unpacked wheels of this lock's libraries that are not among those."""
+        wanted = {pin.name for pin in lockfile.read(self.lock)}
+        return {name for name in self._archives() - compiled if wanted & _libraries(self.cache / "archive-v0" / name)}
 
     def _archives(self) -> set[str]:
         """Unpacked wheels in the cache."""
@@ -169,6 +187,11 @@ def _failed(said: str) -> ProvisionError:
     # a lock that a user handed in may name what no index has
     reason = Reason.LIBRARIES_UNRESOLVABLE if unresolvable(said) else Reason.LIBRARIES_NOT_INSTALLED
     return ProvisionError(reason, f"Installing the libraries failed. {explanation(said)}", said)
+
+
+def _libraries(archive: Path) -> set[str]:
+    """Whose wheel it is, by the directory of its metadata; there is one."""
+    return {canonicalize_name(name.partition("-")[0]) for name in _names(archive) if name.endswith(".dist-info")}
 
 
 def _names(directory: Path) -> set[str]:

@@ -1,15 +1,12 @@
 """Layers: trees of installed libraries, named by what decides their content and shared by everyone.
 
 data_dir/store/layers/<key>/   the tree, a virtual environment; containers see it at /opt/dcloud/layers/<key>
-data_dir/layers/<key>.json     its seal; a tree without one was never finished and is made again
+data_dir/layers/<key>.json     its seal; see `seals.py`
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +18,7 @@ from workers.builders import STORE, Builder, Builders
 from workers.filelocks import held
 from workers.images import BaseImage
 from workers.installation import COMPILE, FLAGS, Installation, Log, Progress
+from workers.seals import Seals
 from workers.source_builds import SourceBuilds
 from workers.torch_builds import TorchBuilds
 
@@ -57,7 +55,7 @@ class Layers:
         self.source_builds = source_builds
         self.uv_version = uv_version
         self.locks = settings.data_dir / "locks"
-        self.seals = settings.data_dir / "layers"
+        self.seals = Seals(settings.data_dir / "layers")
         self.compiled = settings.data_dir / "compiled"
 
     def key(self, base: BaseImage, lock: str) -> str:
@@ -65,13 +63,13 @@ class Layers:
         parts = (base.key, base.python, base.interpreter, lock, self.uv_version, *FLAGS, repr(COMPILE))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
-    def find(self, base: BaseImage, lock: str) -> Layer | None:
-        """The layer, if it is here and sealed."""
-        key = self.key(base, lock)
-        tree = self.builders.store / "layers" / key
-        if self._seal(key).exists() and tree.is_dir():
-            os.utime(self._seal(key))  # used now, as far as the store's cap goes
-            return Layer(key, tree, lock)
+    def find(self, base: BaseImage, lock: str, made_as: str = "") -> Layer | None:
+        """The layer, if it is here and sealed. First the one of the key `made_as`, which an older uv may have made."""
+        for key in (made_as, self.key(base, lock)):
+            tree = self.builders.store / "layers" / key
+            if key and self.seals.hold(key) and tree.is_dir():
+                self.seals.used(key)
+                return Layer(key, tree, lock)
         return None
 
     def install(self, builder: Builder, base: BaseImage, lock: str, progress: Progress, log: Log) -> Layer:
@@ -85,8 +83,9 @@ class Layers:
                 marks = self.compiled / f"{cache.name}-{_COMPILER}"
                 store = self.builders.store
                 options = self._options(base, lock)
-                Installation(builder, base, store, cache, marks, key, lock, options, progress, log).make()
-                self._write_seal(key, lock)
+                where = (builder, base, store, cache, marks, self.locks)
+                on_disk = Installation(*where, key, lock, options, progress, log).make()
+                self.seals.write(key, lock, on_disk)
                 found = self.find(base, lock)
         if found is None:
             raise ProvisionError(Reason.LIBRARIES_NOT_INSTALLED, "The libraries vanished from the host. Try again.")
@@ -98,12 +97,3 @@ class Layers:
         indexes = (f"--index={address}" for address in self.builds.indexes(pins, base.python_minor))
         places = self.source_builds.places({value for pin in pins for value in pin.hashes})
         return (*indexes, *(f"--find-links={place}" for place in places))
-
-    def _seal(self, key: str) -> Path:
-        return self.seals / f"{key}.json"
-
-    def _write_seal(self, key: str, lock: str) -> None:
-        self.seals.mkdir(parents=True, exist_ok=True)
-        new = self.seals / f"{key}.new"
-        new.write_text(json.dumps({"lock": lock, "created": time.time()}))
-        new.rename(self._seal(key))

@@ -38,13 +38,16 @@ class Libraries:
         self.resolutions = resolutions
         self.layers = layers
 
-    def layer(self, job: Job, base: BaseImage, pinned: str | None, wanted: Accelerator, told: Told) -> Layer:
-        """The layer of a job: its contract's own lock, the one that its storage was made with (`pinned`), or a new one.
+    def layer(self, job: Job, base: BaseImage, pinned: tuple[str, str], wanted: Accelerator, told: Told) -> Layer:
+        """The layer of a job: its contract's own lock, the one that its storage was made with, or a new one.
+
+        `pinned` is that lock and the key of its layer, "" each where there are none: an upper side fits one layer only.
 
         Raises ProvisionError, EngineError and what `told` raises.
         """
-        lock = job.contract.lock or pinned or self.resolutions.known(base, job.contract.libraries, wanted)
-        found = self._here(base, lock, wanted, told) if lock else None
+        lock = job.contract.lock or pinned[0] or self.resolutions.known(base, job.contract.libraries, wanted)
+        made_as = pinned[1] if lock == pinned[0] else ""
+        found = self._here(base, lock, wanted, told, made_as) if lock else None
         if found is None:
             told.progress(0, "Resolving the libraries")
             with self.builders.builder(base) as builder:
@@ -72,7 +75,7 @@ class Libraries:
                 raise
             return self.resolutions.resolve(*question, places)
 
-    def _here(self, base: BaseImage, lock: str, wanted: Accelerator, told: Told) -> Layer | None:
+    def _here(self, base: BaseImage, lock: str, wanted: Accelerator, told: Told, made_as: str = "") -> Layer | None:
         """The layer of a lock if it is here; the lock's builds are looked at in any case."""
         try:
             for sentence in frameworks.check(lockfile.read(lock), wanted):
@@ -80,4 +83,4 @@ class Libraries:
         except ProvisionError as error:
             told.log(str(error))
             raise
-        return self.layers.find(base, lock)
+        return self.layers.find(base, lock, made_as)

@@ -110,7 +110,7 @@ class Host:
                 report.phase(Phase.STORAGE, 0, "Making the storage")
                 container_id = self.containers_.take_over(job)
                 volume = self.volumes_.open(job.id, job.contract.resources.storage_mib)
-                volume.pin(base.key, job.contract.libraries, layer.lock)
+                volume.pin(base.key, job.contract.libraries, layer.lock, layer.key)
             report.phase(Phase.STORAGE, 1, "Storage is ready")
             report.starting()
             cdi = bool(job.gpus) and offers(self.engine.cdi_directories(), job.gpus)

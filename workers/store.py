@@ -12,18 +12,20 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common import units
 from common.errors import SettingsError
 from common.settings import Settings
 from workers.filelocks import alone, shared
+from workers.seals import Seals
 from workers.source_builds import BUILT
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 3600
+UNFINISHED = ("layers/*", "work/*", "cache/*/.tmp*")  # a layer is, where it has no seal; uv unpacks into the last
 ENTRY_BYTES = 1 << 20  # an entry of uv's cache has a few hundred bytes
 
 
@@ -33,7 +35,7 @@ class Store:
     def __init__(self, settings: Settings):
         """Raises SettingsError where the cap is no size."""
         self.root = settings.data_dir / "store"
-        self.seals = settings.data_dir / "layers"
+        self.seals = Seals(settings.data_dir / "layers")
         self.compiled = settings.data_dir / "compiled"
         self.volumes = settings.data_dir / "volumes"
         self.lock = settings.data_dir / "locks" / "store"
@@ -51,9 +53,14 @@ class Store:
 
     def tidy(self) -> list[str]:
         """Make room where there is too much; the keys of the layers that went. Does nothing while the store is used."""
-        contents = self._contents()
-        if contents == self._seen:
+        if self._contents() == self._seen:
             return []  # nothing was added since the last time
+        self.seals.settle(self.root)
+        with alone(self.lock) as free:
+            if not free:
+                return []
+            self._drop_unfinished()
+            contents = self._contents()
         gone: list[str] = []
         if self._bytes() > self.limit_bytes:
             with alone(self.lock) as free:
@@ -64,9 +71,16 @@ class Store:
         self._seen = contents
         return gone
 
+    def _drop_unfinished(self) -> None:
+        """What was called off or killed left these, and nobody is at them now."""
+        sealed = set(self.seals.keys())
+        for path in (path for glob in UNFINISHED for path in self.root.glob(glob)):
+            if path.is_dir() and path.name not in sealed:
+                _delete(path)
+            elif path.is_file():
+                path.unlink()
+
     def _shrink(self) -> list[str]:
-        for key in _names(self.root / "layers") - {seal.stem for seal in self.seals.glob("*.json")}:
-            _delete(self.root / "layers" / key)  # never finished, and nobody is at it now
         gone: list[str] = []
         unused = self._unused()
         size = self._bytes()
@@ -79,7 +93,7 @@ class Store:
                     )
                     break
                 key = unused.pop(0)
-                (self.seals / f"{key}.json").unlink(missing_ok=True)  # a tree without one does not count
+                self.seals.break_(key)  # a tree without one does not count
                 _delete(self.root / "layers" / key)
                 gone.append(key)
                 self._drop_unlinked()
@@ -90,21 +104,15 @@ class Store:
 
     def _unused(self) -> list[str]:
         """Keys of layers that no environment has, the longest unused first."""
-        locks = set()
-        for pinned in self.volumes.glob("*/pinned.json"):
-            locks.add(json.loads(pinned.read_text())["lock"])
+        locks = set(_pinned(self.volumes))
         mounts = Path("/proc/self/mountinfo").read_text()
-        seals = sorted(self.seals.glob("*.json"), key=lambda seal: seal.stat().st_mtime)
-        return [
-            seal.stem
-            for seal in seals
-            if json.loads(seal.read_text())["lock"] not in locks and f"/layers/{seal.stem}," not in mounts
-        ]
+        sealed = self.seals.keys()
+        return [key for key in sealed if self.seals.lock(key) not in locks and f"/layers/{key}," not in mounts]
 
     def _drop_unlinked(self) -> bool:
         """Remove wheels, unpacked or built here, that no layer has any more; whether there were some."""
         found = [path for path in self.root.glob("cache/*/archive-v*/*") if not _linked(path)]
-        locks = "".join(seal.read_text() for seal in self.seals.glob("*.json"))
+        locks = "".join(map(self.seals.lock, self.seals.keys()))
         built = [path for path in self.root.glob(f"{BUILT}/*") if path.name not in locks]
         for path in built:
             _delete(path)
@@ -125,7 +133,7 @@ class Store:
                 entry.unlink()
 
     def _contents(self) -> frozenset[str]:
-        return frozenset(str(path) for glob in ("layers/*", "cache/*/archive-v*/*") for path in self.root.glob(glob))
+        return frozenset(str(path) for glob in (*UNFINISHED, "cache/*/archive-v*/*") for path in self.root.glob(glob))
 
     def _bytes(self) -> int:
         """What it takes on the disk; a file of many names counts once."""
@@ -142,8 +150,11 @@ def _linked(archive: Path) -> bool:
     )
 
 
-def _names(directory: Path) -> set[str]:
-    return {path.name for path in directory.glob("*")}
+def _pinned(volumes: Path) -> Iterator[str]:
+    """The locks that the volumes of this machine are used with."""
+    for path in volumes.glob("*/pinned.json"):
+        with suppress(OSError, ValueError):  # it has gone this moment, or a power cut has left it empty
+            yield str(json.loads(path.read_text())["lock"])
 
 
 def _delete(tree: Path) -> None:

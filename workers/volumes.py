@@ -38,11 +38,12 @@ class Fill:
     used_bytes: int
     size_bytes: int  # of the file system; a little less than the file
     writable: bool  # False once the kernel has given it up after an error of the disk
+    files_share: float = 0.0  # 0 to 1, of the files that it can have: very many small ones end it too
 
     @property
     def share(self) -> float:
-        """0 to 1."""
-        return self.used_bytes / self.size_bytes if self.size_bytes else 0.0
+        """0 to 1, of its bytes or of its files, whichever is more."""
+        return max(self.used_bytes / self.size_bytes if self.size_bytes else 0.0, self.files_share)
 
 
 @dataclass(frozen=True)
@@ -60,20 +61,20 @@ class Volume:
     def workspace(self) -> Path:
         return self.directory / "mount" / "workspace"
 
-    def pin(self, base: str, libraries: Sequence[str], lock: str) -> None:
-        """Remember the lock that this storage is used with."""
-        values = {"base": base, "libraries": sorted(libraries), "lock": lock}
+    def pin(self, base: str, libraries: Sequence[str], lock: str, layer: str) -> None:
+        """Remember the lock that this storage is used with, and the key of the layer that its upper side lies on."""
+        values = {"base": base, "libraries": sorted(libraries), "lock": lock, "layer": layer}
         _write(self.directory / "pinned.json", json.dumps(values))
 
-    def pinned(self, base: str, libraries: Sequence[str]) -> str | None:
-        """The lock that this storage was last used with, if it was for the same base image and libraries."""
+    def pinned(self, base: str, libraries: Sequence[str]) -> tuple[str, str]:
+        """What it was last used with, lock and layer, if it was for the same base image and libraries; else "" each."""
         try:
             values = json.loads((self.directory / "pinned.json").read_text())
         except (OSError, ValueError):
-            return None
+            return "", ""
         if values["base"] == base and values["libraries"] == sorted(libraries):
-            return str(values["lock"])
-        return None
+            return str(values["lock"]), str(values.get("layer", ""))
+        return "", ""
 
     def upper(self, layer: str) -> tuple[Path, Path]:
         """The two directories of an overlay's writable side above `layer`, made where they are missing."""
@@ -185,7 +186,8 @@ class Volumes:
         except OSError:
             return None  # unmounted this moment
         size, free = said.f_blocks * said.f_frsize, said.f_bfree * said.f_frsize
-        return Fill(size - free, size, not said.f_flag & os.ST_RDONLY)
+        files_share = 1 - said.f_ffree / said.f_files if said.f_files else 0.0
+        return Fill(size - free, size, not said.f_flag & os.ST_RDONLY, files_share)
 
     def remove(self, env_id: str) -> None:
         """Unmount and delete all of it. Fine where there is nothing."""

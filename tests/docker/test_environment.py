@@ -101,6 +101,15 @@ def test_files_and_installed_libraries_survive_stop_and_start(lab: Lab) -> None:
     assert lab.python(job, "import six, toolz; print('both')") == "both"
 
 
+def test_installed_libraries_survive_a_newer_uv(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = lab.start("six")
+    lab.run(job, "pip", "install", "--quiet", "toolz")
+    lab.host.stop(job.id)
+    monkeypatch.setattr(lab.host.layers, "uv_version", "99.0")
+    lab.host.start(again(job), Heard())
+    assert lab.python(job, "import six, toolz; print('both')") == "both"
+
+
 def test_a_restart_keeps_the_versions_that_it_was_made_with(lab: Lab) -> None:
     job = lab.start("six")
     lab.host.stop(job.id)

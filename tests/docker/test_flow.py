@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +17,12 @@ from lab import Heard, Lab, again
 from common.errors import NotFound, ProvisionError, StaleToken
 from common.settings import Settings
 from common.states import Phase, Reason
+from workers import builders
 from workers.engine import BUILDER
+from workers.filelocks import held
+from workers.layers import _COMPILER
 from workers.provision import Host
+from workers.volumes import USER
 
 
 class CalledOff(Heard):
@@ -123,7 +130,7 @@ def test_four_starts_of_one_new_layer_install_it_once(lab: Lab) -> None:
     first = lab.start(*libraries)
     key = lab.python(first, "import sys; print(sys.prefix)").split("/")[-1]
     lab.host.remove(first.id)
-    (lab.host.layers.seals / f"{key}.json").unlink()
+    (lab.host.settings.data_dir / "layers" / f"{key}.json").unlink()
     lab.host.builders.close()  # all four make theirs, so that they arrive together
     jobs, reports = [lab.job(*libraries) for _ in range(4)], [Heard() for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
@@ -135,8 +142,6 @@ def test_four_starts_of_one_new_layer_install_it_once(lab: Lab) -> None:
 
 def test_a_host_without_anything_yet(settings: Settings, tmp_path: Path) -> None:
     """Nothing in the store: wheels are fetched and compiled, and the bar moves with it."""
-    from dataclasses import replace
-
     fresh = Host(replace(settings, data_dir=tmp_path / "data", host_name="fresh"))
     lab, heard = Lab(fresh), Heard()
     try:
@@ -159,12 +164,76 @@ def test_a_host_without_anything_yet(settings: Settings, tmp_path: Path) -> None
         fresh.close()
 
 
+def test_what_another_installation_compiles_meanwhile_is_linked_too(settings: Settings, tmp_path: Path) -> None:
+    """Two new layers share wheels: each is compiled once, and both layers have the compiled files."""
+    fresh = Host(replace(settings, data_dir=tmp_path / "data", host_name="fresh"))
+    lab, heard = Lab(fresh), Heard()
+    job, thread = lab.job("six"), ThreadPoolExecutor(1)
+    try:
+        marks = tmp_path / "data/compiled" / f"python-3.11-{_COMPILER}"
+        with held(tmp_path / "data/locks" / f"compile-{marks.name}"):
+            started = thread.submit(fresh.start, job, heard)
+            while not any("compiled for another" in message for *_, message in heard.phases):
+                assert not started.done(), heard.lines
+                time.sleep(0.1)
+            for archive in (tmp_path / "data/store/cache/python-3.11/archive-v0").iterdir():
+                (archive / "compiled_elsewhere.pyc").touch()
+                os.chown(archive / "compiled_elsewhere.pyc", USER, USER)
+                (marks / archive.name).touch()
+        started.result()
+        assert any("compiled for another" in message for *_, message in heard.phases)
+        assert not any("Compiling" in message for *_, message in heard.phases)
+        assert list((tmp_path / "data/store/layers").glob("*/lib/*/site-packages/compiled_elsewhere.pyc"))
+    finally:
+        thread.shutdown()
+        lab.clear()
+        fresh.builders.close()
+        fresh.close()
+
+
+def test_a_builder_has_its_own_walls(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel may hold a thousand times its size: what it unpacks ends before the disk does, and its compiler's RAM."""
+    lab.host.remove(lab.start("six").id)
+    for path in lab.host.resolutions.directory.iterdir():
+        path.unlink()
+    lab.host.remove(lab.start("six").id)
+    (builder, *_) = lab.host.engine.containers(BUILDER)
+    assert 0 < builder["HostConfig"]["MemorySwap"] == builder["HostConfig"]["Memory"]
+    for path in lab.host.resolutions.directory.iterdir():
+        path.unlink()
+    monkeypatch.setattr(builders, "FREE_BYTES", 1 << 60)
+    with pytest.raises(ProvisionError, match="no room for these libraries") as caught:
+        lab.start("six")
+    assert caught.value.reason == Reason.LIBRARIES_NOT_INSTALLED
+
+
+def test_what_a_power_cut_may_have_left_empty_is_made_again(lab: Lab) -> None:
+    """A layer of known wheels is sealed before its own files are on the disk, and trusted until the machine starts."""
+    key = ""
+    for _ in range(2):  # the second is nothing but links, and is waited for by nobody
+        job = lab.start("six")
+        key = lab.python(job, "import sys; print(sys.prefix)").split("/")[-1]
+        lab.host.remove(job.id)
+        seal = lab.host.settings.data_dir / "layers" / f"{key}.json"
+        values = json.loads(seal.read_text())
+        seal.unlink()
+    seal.write_text(json.dumps({**values, "boot": "the one before"}))
+    tree = lab.host.builders.store / "layers" / key
+    (tree / "pyvenv.cfg").write_text("")
+    job = lab.start("six")
+    assert lab.python(job, "import six; print(six.__name__)") == "six"
+    assert (tree / "pyvenv.cfg").read_text()
+    assert values["boot"] == json.loads(seal.read_text())["boot"] != ""
+    lab.host.store.seals.settle(lab.host.store.root)
+    assert json.loads(seal.read_text())["boot"] == ""
+
+
 def test_a_tree_without_a_seal_is_made_again(lab: Lab) -> None:
     job = lab.start("six")
     key = lab.python(job, "import sys; print(sys.prefix)").split("/")[-1]
     lab.host.remove(job.id)
     tree = lab.host.builders.store / "layers" / key
-    (lab.host.layers.seals / f"{key}.json").unlink()
+    (lab.host.settings.data_dir / "layers" / f"{key}.json").unlink()
     (tree / "lib/python3.11/site-packages/six.py").unlink()
     job = lab.start("six")
     assert lab.python(job, "import six; print(six.__name__)") == "six"

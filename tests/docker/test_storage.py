@@ -104,6 +104,10 @@ def test_empty_files_end_somewhere(volumes: Volumes, env_id: str) -> None:
     with pytest.raises(OSError, match="No space left"):  # noqa: PT012
         for number in range(20_000):
             (volume.workspace / str(number)).touch()
+    said = volumes.fill(env_id)
+    assert said is not None
+    assert said.used_bytes < said.size_bytes / 2
+    assert said.share > 0.9  # all the same: nothing more can be written
 
 
 @pytest.mark.usefixtures("open_way")

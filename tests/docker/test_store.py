@@ -93,6 +93,24 @@ def test_nothing_goes_while_somebody_is_at_it(small: Lab, here: Callable[[], set
     assert not (small.host.store.root / "layers/half-made").exists()
 
 
+def test_what_was_killed_in_the_middle_leaves_nothing(small: Lab) -> None:
+    store = small.host.store
+    small.start("alder")
+    left = [*store.root.glob("cache/*"), store.root / "work", store.root / "layers"]
+    left = [path / name for path, name in zip(left, (".tmpAbC123", "0123abcd", "half-made"), strict=True)]
+    for path in left:
+        path.mkdir()
+        (path / "file").write_text("x")
+    (store.root / "work" / "key.txt").write_text("x")
+    with store.used():
+        store.tidy()
+        assert all(path.exists() for path in left)
+    store.tidy()
+    assert not any(path.exists() for path in left)
+    assert list((store.root / "work").iterdir()) == []
+    assert layer_of(small, "alder")  # what is sealed stays
+
+
 def test_a_cap_that_is_no_size(settings: Settings) -> None:
     with pytest.raises(SettingsError, match="DCLOUD_STORE_LIMIT: 'much'"):
         Store(replace(settings, store_limit="much"))
