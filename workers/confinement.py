@@ -63,7 +63,7 @@ def body(job: Job, place: Place, settings: Settings) -> dict[str, Any]:
     """The Engine API body that creates the container of `job`. Nothing else decides what a container has."""
     return {
         "Image": place.base.tag,
-        "Hostname": hostname(job.name),
+        "Hostname": hostname(job.name, job.id),
         "User": f"{USER}:{USER}",
         "WorkingDir": WORKSPACE,
         "Entrypoint": [""],  # the image's own is not run
@@ -160,9 +160,12 @@ def variables(job: Job, place: Place) -> dict[str, str]:
     return values
 
 
-def hostname(name: str) -> str:
-    """The nearest that a host may be called: letters, digits and '-', at most 63."""
-    return re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-")[:63].rstrip("-") or "environment"
+def hostname(name: str, env_id: str) -> str:
+    """The nearest that a host may be called: letters, digits and '-', at most 63. No two environments have the same.
+
+    Others may look it up, so it is nothing that a proxy or an index could be called.
+    """
+    return f"{re.sub(r'[^A-Za-z0-9-]+', '-', name)[: 62 - len(env_id)].strip('-')}-{env_id}".lstrip("-")
 
 
 def overlay_name(env_id: str) -> str:

@@ -106,7 +106,7 @@ class Containers:
         )
 
     def _create(self, job: Job, place: Place) -> str:
-        name = f"dcloud-{job.name}-{job.id}"
+        name = f"dcloud-{job.id}"  # the engine tells it to every environment that asks who has this address
         try:
             return self.engine.create(body(job, place, self.settings), name)
         except EngineConflict as error:

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from common.errors import DCloudError, SettingsError
@@ -30,6 +31,15 @@ RESOLVER_FILES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.co
 REDIS_PORT = 6379
 TIMEOUT_SECONDS = 30
 GOOD_SECONDS = 30.0  # a firewall that is loaded anew loses our rules; they are looked at again after so long
+
+BRIDGE = "com.docker.network.bridge.name"
+TRAFFIC_BETWEEN = "com.docker.network.bridge.enable_icc"
+
+# Connections that one environment may have at once. The kernel's table of them is everybody's (often 262,144), and
+# one that is full lets nobody connect any more, the host included.
+CONNECTIONS = 8192
+_NEW: tuple[str, ...] = ("-m", "conntrack", "--ctstate", "NEW", "-m", "connlimit")
+TOO_MANY = (*_NEW, "--connlimit-above", str(CONNECTIONS), "--connlimit-mask", "32", "-j", "DROP")
 
 Rule = tuple[str, ...]
 
@@ -56,16 +66,11 @@ class Network:
     def ensure(self) -> None:
         """Make the bridge and its rules where they are missing. Raises DCloudError."""
         with held(self._lock_path):
+            options = {BRIDGE: self.bridge, TRAFFIC_BETWEEN: "false"}
             if self.engine.network(self.name) is None:
-                self.engine.create_network(
-                    self.name,
-                    {
-                        "com.docker.network.bridge.name": self.bridge,
-                        "com.docker.network.bridge.enable_icc": "false",
-                    },
-                    self.settings.network_subnet,
-                    {PREFIX: self.settings.key_prefix},
-                )
+                labels = {PREFIX: self.settings.key_prefix}
+                self.engine.create_network(self.name, options, self.settings.network_subnet, labels)
+            self._check(self.engine.network(self.name) or {}, options)
             self._apply()
         self._good_until = time.monotonic() + GOOD_SECONDS
 
@@ -79,6 +84,15 @@ class Network:
                 _iptables("-F", chain)
                 _iptables("-X", chain)
         self._good_until = 0.0
+
+    def _check(self, found: dict[str, Any], options: dict[str, str]) -> None:
+        """Whether the rules are about this network. Raises DCloudError."""
+        if options.items() <= (found.get("Options") or {}).items() and not found.get("EnableIPv6"):
+            return
+        raise DCloudError(
+            f"The engine's network {self.name} is not as DCloud makes it, and nothing would shield what is in it. "
+            f"Remove it (docker network rm {self.name}), or set another DCLOUD_KEY_PREFIX; it may have no IPv6."
+        )
 
     def _apply(self) -> None:
         """Both chains as they should be, in one step each, and one jump to each."""
@@ -114,14 +128,14 @@ def outward(allowed: Sequence[Rule], shut: Sequence[Rule] = ()) -> list[Rule]:
     answers: Rule = ("-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "RETURN")
     opened = [(*rule, "-j", "RETURN") for rule in allowed]
     closed = [("-d", network, "-j", "DROP") for network in CLOSED]
-    return [answers, *((*rule, "-j", "DROP") for rule in shut), *opened, *closed]
+    return [answers, TOO_MANY, *((*rule, "-j", "DROP") for rule in shut), *opened, *closed]
 
 
 def inward(allowed: Sequence[Rule], shut: Sequence[Rule] = ()) -> list[Rule]:
     """From an environment to the host itself."""
     answers: Rule = ("-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "RETURN")
     refused = [(*rule, "-j", "DROP") for rule in shut]
-    return [answers, *refused, *((*rule, "-j", "RETURN") for rule in allowed), ("-j", "DROP")]
+    return [answers, TOO_MANY, *refused, *((*rule, "-j", "RETURN") for rule in allowed), ("-j", "DROP")]
 
 
 def ledger(redis_url: str) -> tuple[list[Rule], list[Rule]]:

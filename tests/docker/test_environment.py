@@ -33,7 +33,7 @@ def test_python_and_libraries(shared_lab: Lab, job: Job) -> None:
 def test_who_and_where(shared_lab: Lab, job: Job) -> None:
     assert shared_lab.run(job, "id") == (0, "uid=1000(user) gid=1000(user) groups=1000(user)\n")
     assert shared_lab.run(job, "pwd") == (0, "/workspace\n")
-    assert shared_lab.run(job, "hostname") == (0, "lab\n")
+    assert shared_lab.run(job, "hostname") == (0, f"lab-{job.id}\n")
     assert shared_lab.run(job, "sh", "-c", "echo $HOME; touch ~/a a /tmp/a && rm ~/a a /tmp/a") == (0, "/home/user\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import subprocess
@@ -11,10 +12,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from lab import Lab
+from docker import DockerClient
+from lab import Heard, Lab
 
 from common.environment import Job
+from common.errors import DCloudError
 from common.settings import Settings
+from workers.network import CONNECTIONS
 from workers.provision import Host
 
 TRY = """
@@ -101,6 +105,15 @@ def test_names_are_resolved(shared_lab: Lab, job: Job) -> None:
     assert "nameserver" in said
 
 
+def test_the_names_of_other_environments_are_neither_told_nor_taken(shared_lab: Lab, job: Job) -> None:
+    """The engine answers for all containers of a network: a name may neither stand for a machine nor say anything."""
+    other = replace(shared_lab.job(), name="proxy")
+    shared_lab.host.start(other, Heard())
+    assert shared_lab.run(job, "getent", "hosts", "proxy")[0] != 0
+    (address,) = [n["IPAddress"] for n in shared_lab.inspect(other)["NetworkSettings"]["Networks"].values()]
+    assert "proxy" not in shared_lab.run(job, "getent", "hosts", address)[1]
+
+
 def test_rules_that_were_flushed_come_back(shared_lab: Lab, job: Job, listener: int) -> None:
     network = shared_lab.host.network
     for parent, chain in (("DOCKER-USER", network._chain("OUT")), ("INPUT", network._chain("IN"))):
@@ -109,6 +122,35 @@ def test_rules_that_were_flushed_come_back(shared_lab: Lab, job: Job, listener: 
     shared_lab.host.tend()
     test_neither_the_host_nor_link_local(shared_lab, job, listener)
     assert rules().count(f"-j {network._chain('IN')}") == 1
+
+
+FLOOD = """
+import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for port in range(1, int(sys.argv[1])):
+    sock.sendto(b"x", ("198.51.100.1", port))
+"""
+
+
+def test_connections_of_one_environment_have_an_end(shared_lab: Lab, job: Job) -> None:
+    """The kernel keeps one table of them for the whole host: who fills it cuts off everybody."""
+    code, said = shared_lab.run(job, "python", "-c", FLOOD, str(CONNECTIONS + 500))
+    assert code == 0, said
+    command = ["iptables", "-w", "-nvxL", shared_lab.host.network._chain("OUT")]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (line,) = [line for line in listed.splitlines() if "#conn" in line]
+    assert int(line.split()[0]) > 0
+
+
+def test_a_network_of_somebody_else_is_not_taken_for_ours(settings: Settings, engine: DockerClient) -> None:
+    prefix = f"{settings.key_prefix}-foreign"
+    name = f"dcloud-{hashlib.sha256(prefix.encode()).hexdigest()[:8]}"
+    network = engine.networks.create(name)
+    try:
+        with pytest.raises(DCloudError, match=f"docker network rm {name}"):
+            Host(replace(settings, key_prefix=prefix))
+    finally:
+        network.remove()
 
 
 def test_a_host_that_is_taken_down_leaves_no_rule(host: Host, settings: Settings) -> None:

@@ -148,7 +148,7 @@ def test_what_the_engine_was_told_about_a_container(shared_lab: Lab, job: Job, s
         "prefix": shared_lab.host.settings.key_prefix,
         "storage": "200MiB",
     }
-    assert seen["Name"] == f"/dcloud-{job.name}-{job.id}"
+    assert seen["Name"] == f"/dcloud-{job.id}"
 
 
 def test_the_store_is_nobodys_but_roots(shared_lab: Lab) -> None:

@@ -119,10 +119,16 @@ def test_labels_say_whose_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("my_lab.1", "my-lab-1"), ("a" * 63, "a" * 63), ("a._-", "a"), ("Ünïcode", "n-code"), ("...", "environment")],
+    [
+        ("my_lab.1", "my-lab-1-e1"),
+        ("a" * 63, "a" * 60 + "-e1"),
+        ("a._-", "a-e1"),
+        ("Ünïcode", "n-code-e1"),
+        ("...", "e1"),
+    ],
 )
 def test_host_names(name: str, expected: str) -> None:
-    assert hostname(name) == expected
+    assert hostname(name, "e1") == expected
 
 
 def test_pids_are_a_setting() -> None:
