@@ -32,7 +32,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(?:/[a-z0-9][a-z0-9._-]{0,62})?", re.ASCII)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", re.ASCII)
 _PYTHON_VERSION = re.compile(r"3\.[0-9]{1,2}(\.[0-9]{1,2})?", re.ASCII)
-_DEBIAN_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,62}", re.ASCII)
+_DEBIAN_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{0,61}[a-z0-9+.]", re.ASCII)  # apt would remove what ends with -
 _GPU = re.compile(r"(?:(?P<words>[^:]+(?::[^:]+)?):)?(?P<count>[0-9]{1,4})", re.ASCII)
 _GPU_MODEL = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9 ._-]{0,47}", re.ASCII)
 

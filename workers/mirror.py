@@ -18,6 +18,7 @@ from workers.recipes import Recipe, titled
 
 HOOKS = Path("/usr/share/mmdebstrap/hooks/maybe-merged-usr")
 TARGETS = "$(CREATED_BY) $(REPO_URI) $(RELEASE) $(COMPONENT)"
+EXACT = "APT::Cmd::Pattern-Only=true"  # else a name of no package is an expression, and `g.p` hundreds of packages
 USUAL_PACKAGES = 95  # before apt has said how many there are
 
 # Options of the machine's apt that a fresh root needs as well in order to reach the mirror.
@@ -85,7 +86,8 @@ def build(
     command += ["--verbose", "--variant=essential", "--format=tar", f"--include={packages}"]
     if HOOKS.is_dir():
         command.append(f"--hook-dir={HOOKS}")
-    command += [f"--aptopt={option}" for option in _apt_options()]
+    exact = EXACT.replace("=", " ")
+    command += [f"--aptopt={option}" for option in (exact, *_apt_options())]
     command += [recipe.suite, str(archive), *_mirrors(recipe, kin, settings)]
     steps = _Steps()
     process = subprocess.Popen(

@@ -11,7 +11,7 @@ from common.errors import ProvisionError
 from common.states import Reason
 from workers.engine import Engine, EngineError
 from workers.execution import Exec
-from workers.mirror import missing_packages
+from workers.mirror import EXACT, missing_packages
 from workers.recipes import Recipe
 from workers.sources import Sources
 from workers.standalone import HOME
@@ -36,15 +36,15 @@ rm -f /etc/apt/apt.conf.d/99mmdebstrap
 find / -xdev -type f -perm /6000 -exec chmod a-s {{}} +
 """
 # Run as root with the packages that the image has to have as arguments; apt is there only in pulled ones.
-ADD_PACKAGES = """
+ADD_PACKAGES = f"""
 missing=
 for name; do
-    dpkg-query -Wf '${db:Status-Status}' "$name" 2>/dev/null | grep -qx installed || missing="$missing $name"
+    dpkg-query -Wf '${{db:Status-Status}}' "$name" 2>/dev/null | grep -qx installed || missing="$missing $name"
 done
 [ -n "$missing" ] || exit 0
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
-apt-get install -qy --no-install-recommends $missing
+apt-get install -qy --no-install-recommends -o {EXACT} $missing
 rm -rf /var/lib/apt/lists/*
 """
 # Run as root after a build of Python was unpacked. It is read-only later, so what it compiles it compiles now.

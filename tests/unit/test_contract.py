@@ -156,6 +156,12 @@ def test_every_problem_is_told_at_once_with_its_path() -> None:
     assert all(message.endswith((".", "?")) for message in found.values()), found
 
 
+def test_a_package_that_apt_would_remove() -> None:
+    with pytest.raises(ContractError) as caught:
+        parse({"os": {"packages": ["g++", "less-"]}})
+    assert [problem.path for problem in caught.value.problems] == ["os.packages[1]"]
+
+
 @pytest.mark.parametrize("path", [p for p in STRINGS if p not in ("os.packages", "language.libraries")])
 @pytest.mark.parametrize("value", [[], {}, ["x"], {"a": 1}, "x" * 257, "a\nb", "a\0b", "a\x1b[31m", "\u202eb", "1\n"])
 def test_wrong_kinds_and_control_characters_are_refused_everywhere(path: str, value: object) -> None:
