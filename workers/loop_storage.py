@@ -55,7 +55,7 @@ class LoopStorage:
             if time.monotonic() > deadline:
                 raise OSError(f"{image} is still in use after {RELEASE_SECONDS:g} s; try again")
             time.sleep(0.1)
-        os.truncate(image, size_mib * MIB)
+        os.truncate(image, max(size_mib * MIB, image.stat().st_size))
         run("e2fsck", "-f", "-p", image, good=(0, 1))  # 1: it mended something
         run("resize2fs", image)
 

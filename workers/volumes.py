@@ -103,7 +103,7 @@ class Storage(Protocol):
         """Make it, not mounted. After a crash in the middle it is made again."""
 
     def grow(self, directory: Path, size_mib: int) -> None:
-        """Let it hold more. It is not mounted."""
+        """Let it hold so much, if it does not yet. It is not mounted."""
 
     def mount(self, directory: Path) -> None:
         """Mount it at `mount`, which exists."""
@@ -156,7 +156,7 @@ class Volumes:
             if there is None:
                 _write(size, str(size_mib))
                 storage.make(volume.directory, size_mib)
-            elif int(size.read_text()) < size_mib:
+            elif _number(size) < size_mib:
                 self.close(env_id)
                 storage.grow(volume.directory, size_mib)
                 _write(size, str(size_mib))
@@ -207,7 +207,7 @@ class Volumes:
     def mine(self, env_id: str) -> bool:
         """Whether no other host of this machine has taken the storage over."""
         owner = self.get(env_id).directory / "owner.json"
-        return not owner.exists() or self._ours(owner)
+        return not owner.exists() or not owner.stat().st_size or self._ours(owner)
 
     def all(self) -> list[str]:
         """Environments whose storage lies here under this host's name."""
@@ -238,6 +238,14 @@ def _write(path: Path, text: str) -> None:
     new = path.with_suffix(".new")
     new.write_text(text)
     new.rename(path)
+
+
+def _number(path: Path) -> int:
+    """What was written there, 0 where a power cut has left nothing of it."""
+    try:
+        return int(path.read_text() or 0)
+    except FileNotFoundError:
+        return 0
 
 
 def _explain(error: Exception) -> str:

@@ -139,6 +139,25 @@ def test_after_a_reboot_it_is_found_and_mounted_again(volumes: Volumes, env_id: 
     assert not mounted(volume.directory / "mount")
 
 
+def test_what_a_power_cut_leaves_empty_loses_nothing(volumes: Volumes, env_id: str) -> None:
+    """What was written in the last seconds may be files without content, whatever their names."""
+    volume = volumes.open(env_id, 32)
+    (volume.workspace / "file").write_text("mine")
+    volumes.close(env_id)
+    for name in ("owner.json", "size_mib"):
+        (volume.directory / name).write_text("")
+    assert volumes.mine(env_id)
+    assert volumes.open(env_id, 16) == volume
+    assert (volume.workspace / "file").read_text() == "mine"
+    assert volumes.all() == [env_id]
+    volumes.close(env_id)
+    (volume.directory / "size_mib").unlink()
+    assert volumes.open(env_id, 16) == volume
+    said = volumes.fill(env_id)
+    assert said is not None
+    assert said.size_bytes > 16 * MIB or "quota" in str(volumes.storage()), "nothing was cut off"
+
+
 def test_what_was_only_begun_is_made_again_or_removed(volumes: Volumes, env_id: str, kind: str) -> None:
     for last in (lambda: volumes.open(env_id, 32), lambda: volumes.remove(env_id)):
         directory = volumes.open(env_id, 32).directory
