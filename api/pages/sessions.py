@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, request, url_for
 
-from api import session, signing
+from api import auth, session, signing
 from api.pages import environments
 from api.pages.blueprint import blueprint, page, see
 from api.problems import Refused
@@ -22,7 +22,10 @@ def home() -> Response:
     caller = session.current()
     if caller is None:
         return _way_in(onward, ended="next" in request.args)
-    return see(onward) if onward else environments.listed(caller)
+    if onward:
+        return see(onward)
+    auth.admit(caller, frozenset({"read"}))
+    return environments.listed(caller)
 
 
 @blueprint.post("/sign-in")
@@ -44,6 +47,7 @@ def sign_in() -> Response:
 
 
 @blueprint.post("/sign-out")
+@auth.any_scope
 def sign_out() -> Response:
     """End the session."""
     response = see(url_for("pages.home"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -139,6 +140,20 @@ def test_signing_in_and_out(app: Flask, token_of: Callable[..., str]) -> None:
     assert client.post("/sign-out", data={"csrf": csrf_of(client)}).status_code == 303
     assert "Sign in" in client.get("/").text
     assert client.get(ENVIRONMENTS).status_code == 401
+
+
+def test_a_session_may_no_more_than_the_token_that_began_it_and_always_end(
+    app: Flask, token_of: Callable[..., str]
+) -> None:
+    for scopes, sees in ((["submit"], False), (["read"], True)):
+        client = sign_in(app, token_of("ada", scopes=scopes))
+        answer = client.get("/", headers={"Accept": "text/html"})
+        assert answer.status_code == (200 if sees else 403)
+        assert ("the scope" in answer.text) != sees
+        assert "Sign out" in answer.text  # no dead end
+        [csrf] = re.findall(r'name="csrf" value="(\w+)"', answer.text)[:1]
+        assert client.post("/sign-out", data={"csrf": csrf}).status_code == 303
+        assert "Sign in" in client.get("/").text
 
 
 def test_a_wrong_token_is_told_on_the_page(app: Flask) -> None:

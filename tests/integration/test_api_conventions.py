@@ -189,6 +189,13 @@ def test_who_asks_too_often_is_told_when_to_come_back(limited: Flask, token_of: 
     assert codes == [401] * 20 + [429]  # nobody is limited too, by address
 
 
+def test_the_list_on_the_page_counts_too(limited: Flask, token_of: Callable[..., str]) -> None:
+    client = limited.test_client()
+    assert client.post("/sign-in", data={"token": token_of("ada")}).status_code == 303
+    early_in_a_window()
+    assert [client.get("/").status_code for _ in range(21)] == [200] * 20 + [429]
+
+
 def test_who_has_many_streams_open_is_told_to_close_one(settings: Settings, token_of: Callable[..., str]) -> None:
     client = api.create_app(replace(settings, stream_limit=2)).test_client()
     ada, eve = ({"Authorization": f"Bearer {token_of(user)}"} for user in ("ada", "eve"))

@@ -23,8 +23,15 @@ from common.principal import ROLES, SCOPES
 from common.templates import Template
 from common.tokens import id_of
 
-# what a caller needs: nothing, the scope `read`, the scope `submit`, or beside it the role and the scope `admin`
-PUBLIC, READ, SUBMIT, ADMIN_READ, ADMIN = "public", "read", "submit", "read and admin", "submit and admin"
+# what a caller needs: nothing, any token, the scope `read`, the scope `submit`, or beside it the role and scope `admin`
+PUBLIC, SIGNED_IN, READ, SUBMIT, ADMIN_READ, ADMIN = (
+    "public",
+    "signed in",
+    "read",
+    "submit",
+    "read and admin",
+    "submit and admin",
+)
 # whose it is: nobody's in particular, or its owner's, for whom else but an admin it does not exist
 ALL, OWN = "all", "own"
 
@@ -46,7 +53,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("POST", f"{V1}/login"): (PUBLIC, ALL),
     ("POST", f"{V1}/login/device"): (PUBLIC, ALL),
     ("POST", f"{V1}/login/device/token"): (PUBLIC, ALL),
-    ("POST", "/sign-out"): (SUBMIT, ALL),
+    ("POST", "/sign-out"): (SIGNED_IN, ALL),
     ("GET", "/environments/<env_id>"): (READ, OWN),
     ("GET", "/environments/<env_id>/delete"): (READ, OWN),
     ("POST", "/environments/<env_id>/delete"): (SUBMIT, OWN),
@@ -141,6 +148,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
 }
 NEEDED = {
     PUBLIC: frozenset[str](),
+    SIGNED_IN: frozenset[str](),
     READ: frozenset({"read"}),
     SUBMIT: frozenset({"submit"}),
     ADMIN_READ: frozenset({"read", "admin"}),
