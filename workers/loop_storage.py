@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from workers.mounts import run
 
 MOUNT_OPTIONS = "loop,nosuid,nodev,noatime"
 RELEASE_SECONDS = 20.0
+ASKS = 4  # e2fsck's status where it would ask a person, about a growth that a power cut ended for instance
 
 
 class LoopStorage:
@@ -56,7 +58,7 @@ class LoopStorage:
                 raise OSError(f"{image} is still in use after {RELEASE_SECONDS:g} s; try again")
             time.sleep(0.1)
         os.truncate(image, max(size_mib * MIB, image.stat().st_size))
-        run("e2fsck", "-f", "-p", image, good=(0, 1))  # 1: it mended something
+        _mend(image)
         run("resize2fs", image)
 
     def mount(self, directory: Path) -> None:
@@ -70,6 +72,16 @@ class LoopStorage:
     def taken_bytes(self, directory: Path) -> int:
         """See Storage."""
         return (directory / "storage.img").stat().st_blocks * 512
+
+
+def _mend(image: Path) -> None:
+    """Let e2fsck mend what may be wrong; 1 is its status where it did."""
+    try:
+        run("e2fsck", "-f", "-p", image, good=(0, 1))
+    except subprocess.CalledProcessError as error:
+        if error.returncode != ASKS:
+            raise
+        run("e2fsck", "-f", "-y", image, good=(0, 1))
 
 
 def _attached(image: Path) -> bool:

@@ -122,6 +122,23 @@ def test_it_grows_and_its_files_stay(volumes: Volumes, env_id: str) -> None:
     assert (volume.workspace / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("kind", ["loop"], indirect=True)
+def test_growth_that_was_cut_off_goes_on(volumes: Volumes, env_id: str) -> None:
+    """A power cut while the file system grows leaves this inode half written, which e2fsck asks an operator about."""
+    volume = volumes.open(env_id, 32)
+    (volume.workspace / "file").write_text("mine")
+    volumes.close(env_id)
+    image = volume.directory / "storage.img"
+    run("debugfs", "-w", "-R", "clri <7>", image)
+    with pytest.raises(subprocess.CalledProcessError, match="status 4"):
+        run("e2fsck", "-f", "-p", image)
+    assert volumes.open(env_id, 96) == volume
+    assert (volume.workspace / "file").read_text() == "mine"
+    said = volumes.fill(env_id)
+    assert said is not None
+    assert said.size_bytes > 80 * MIB
+
+
 def test_it_is_mounted_without_devices_and_set_user_ids(volumes: Volumes, env_id: str) -> None:
     mount = volumes.open(env_id, 32).directory / "mount"
     assert {"nosuid", "nodev"} <= set(run("findmnt", "-n", "-o", "OPTIONS", mount).strip().split(","))
