@@ -6,7 +6,8 @@ import hashlib
 import json
 from typing import Any
 
-from flask import Flask, Response, current_app, jsonify, request
+from flask import Flask, Response, current_app, g, jsonify, request
+from werkzeug.datastructures import ETags
 
 from api.openapi.described import IF_MATCH
 from api.problems import Refused
@@ -42,9 +43,14 @@ def finish(response: Response) -> None:
             response.make_conditional(request)
 
 
+def instead(etag: str) -> None:
+    """Let If-Match be this: the version that a page's form was filled from, so that a page does what the API does."""
+    g.seen_instead = ETags([etag])
+
+
 def require(etag: str) -> None:
     """Raises Refused (412) where the caller's If-Match names another version than this one."""
-    wanted = request.if_match
+    wanted = g.get("seen_instead") or request.if_match
     if wanted and not wanted.contains(etag):
         raise Refused(412, "It has changed since you looked. Look again, and repeat the call if it still makes sense.")
 

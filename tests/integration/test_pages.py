@@ -266,13 +266,18 @@ def test_what_is_on_a_host_already_is_told() -> None:
     assert _yes({**found, "present": False}) == "Yes."
 
 
+def opened(client: FlaskClient) -> dict[str, str]:
+    """The hidden fields of the form in which the template is changed."""
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', client.get("/templates/mine").text))
+
+
 def test_a_template_is_changed_and_deleted_by_its_owner(
     app: Flask, page: FlaskClient, ready: None, parts: Services, token_of: Callable[..., str]
 ) -> None:
     page.post("/new/save", data={"csrf": csrf(page), "template": "mine", "libraries": "numpy"})
     assert "yours" in page.get("/new", follow_redirects=True).text
     before = parts.templates.get("mine")
-    sent = {"csrf": csrf(page), "title": "Mine <b>", "description": "for all", "public": "1"}
+    sent = {**opened(page), "title": "Mine <b>", "description": "for all", "public": "1"}
     assert page.post("/templates/mine", data=sent).status_code == 303
     after = parts.templates.get("mine")
     assert (after.title, after.description, after.public) == ("Mine <b>", "for all", True)
@@ -289,5 +294,13 @@ def test_a_template_is_changed_and_deleted_by_its_owner(
         assert eve.get(path).status_code == 403
         assert eve.post(path, data={"csrf": csrf(eve), "title": "eve's"}).status_code == 403
     assert parts.templates.get("mine") == after
+    first, second = opened(page), opened(page)
+    assert page.post("/templates/mine", data={**first, "title": "First"}).status_code == 303
+    refused = page.post("/templates/mine", data={**second, "title": "Second"})
+    assert (refused.status_code, parts.templates.get("mine").title) == (412, "First")
+    assert "It was changed since you opened it" in refused.text
+    assert all(said in refused.text for said in ("“<bdi>First</bdi>”", 'name="title" value="Second"'))
+    assert page.post("/templates/mine", data={"csrf": csrf(page), "title": "x"}).status_code == 412
+    assert page.post("/templates/mine", data={**opened(page), "title": "Second"}).status_code == 303
     page.post("/templates/mine/delete", data={"csrf": csrf(page)})
     assert page.get("/templates/mine").status_code == 404
