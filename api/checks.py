@@ -13,7 +13,7 @@ from api.auth import owned, principal
 from api.openapi.contracts import CONTRACT_EXAMPLE
 from api.openapi.described import CONTRACT_TYPES, PREFER, described, flag
 from api.services import services
-from api.verdicts import verdict
+from api.verdicts import unmade, verdict
 from common import ids
 from common.channel import ClientEnd
 from common.contract import Contract
@@ -42,7 +42,7 @@ def check() -> Response:
     ledger, caller = services().ledger, principal()
     found = verdict(ledger.judge(caller.user, contract), contract, caller.user, caller)
     if problem := systems.missing(contract, ledger.hosts()):
-        found |= {"verdict": "never", "message": problem, "estimate": None, "change": None}
+        found |= {"verdict": "never", "message": unmade(problem), "estimate": None, "change": None}
     found["contract"] = wire.document(contract)
     found["libraries"] = None
     if bodies.flag("libraries"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
 from api import wire
+from api.amounts import cores, difference, duration, gpu_words
 from api.services import services
 from common import advice, units
 from common.contract import Contract, Gpus, Resources
@@ -22,7 +24,7 @@ def verdict(judged: dict[str, Any], wanted: Contract, owner: str, viewer: Princi
     needs = wanted.resources
     return {
         "verdict": judged["verdict"],
-        "message": _message(judged, hosts, needs, change),
+        "message": " ".join([sentence(judged, wanted), *([instead(needs, change)] if change else [])]),
         "estimate": wire.time(_seconds(judged.get("estimate"))),
         "position": judged.get("position"),
         "quota": judged.get("parked", ""),
@@ -35,6 +37,29 @@ def verdict(judged: dict[str, Any], wanted: Contract, owner: str, viewer: Princi
     }
 
 
+def sentence(judged: dict[str, Any], wanted: Contract) -> str:
+    """What becomes of it, in one line."""
+    hosts, asked = judged.get("hosts", []), _asked(wanted.resources)
+    if judged["verdict"] == "now":
+        room = next((item["host"] for item in hosts if _fits(item)), "")
+        return f"Starts now on {room}." if room else "Starts now."
+    if judged["verdict"] == "never":
+        if hosts and all(item.get("system") for item in hosts):
+            return unmade(f"No host makes {hosts[0]['system']}.")
+        return f"Never: no host could hold {asked}, even if it were empty."
+    return _waits(judged, asked)
+
+
+def unmade(problem: str) -> str:
+    """The same for a system that no host makes; `problem` is what `systems.missing` says."""
+    return f"Never: {problem[0].lower()}{problem[1:]}"
+
+
+def instead(needs: Resources, change: Resources) -> str:
+    """What the smallest change is good for."""
+    return f"With {difference(needs, change)} it would start now."
+
+
 def smaller(judged: dict[str, Any], wanted: Contract, owner: str) -> Resources | None:
     """The smallest change of what `wanted` takes of which the ledger itself says that it would start now."""
     ledger = services().ledger
@@ -44,19 +69,39 @@ def smaller(judged: dict[str, Any], wanted: Contract, owner: str) -> Resources |
     return None
 
 
+def _waits(judged: dict[str, Any], asked: str) -> str:
+    if "parked" in judged:
+        return f"Waits until its owner holds less: over the quota of {judged['parked']}."
+    if not judged.get("hosts"):
+        return "Waits: no host has joined yet."
+    if "estimate" not in judged:
+        return f"Waits until {asked} is free. What runs there has no end that is known."
+    left = int(judged["estimate"]) / 1000 - time.time()
+    return f"Waits about {duration(max(60, left - left % 60))} for {asked}." if left > 0 else "Starts in a moment."
+
+
+def _asked(needs: Resources) -> str:
+    words = [gpu_words(needs.gpus)] if needs.gpus.count else []
+    return " and ".join([*words, f"{cores(needs.cpu_milli)} with {units.human_mib(needs.ram_mib)} RAM"])
+
+
+def _fits(item: dict[str, Any]) -> bool:
+    lacks = any(item.get(name) for name in ("short", "system", "reserved_for", "overcommitted"))
+    return item["state"] == "ready" and not lacks
+
+
 def _host(item: dict[str, Any], viewer: Principal) -> dict[str, Any]:
     short = {
         part["what"]: {name: int(part[name]) for name in ("need", "free", "short")} for part in item.get("short", [])
     }
-    reserved, system = bool(item.get("reserved_for")), item.get("system", "")
     row = {
         "host": item["host"],
         "state": item["state"],
-        "fits": item["state"] == "ready" and not (short or system or reserved or item["overcommitted"]),
+        "fits": _fits(item),
         "ever": item["ever"],
         "short": short,
-        "system": system,
-        "reserved": reserved,
+        "system": item.get("system", ""),
+        "reserved": bool(item.get("reserved_for")),
         "overcommitted": item["overcommitted"],
         "free_at": wire.time(_seconds(item.get("free_at"))),
     }
@@ -66,37 +111,6 @@ def _host(item: dict[str, Any], viewer: Principal) -> dict[str, Any]:
 def _nearest_first(row: dict[str, Any]) -> tuple[bool, bool, float, str]:
     lack = sum(part["short"] / part["need"] for part in row["short"].values())
     return not row["fits"], not row["ever"], lack, row["host"]
-
-
-def _message(judged: dict[str, Any], hosts: list[dict[str, Any]], wanted: Resources, change: Resources | None) -> str:
-    instead = f" With {_in_words(wanted, change)} it would start now." if change else ""
-    if judged["verdict"] == "now":
-        room = next((row["host"] for row in hosts if row["fits"]), "")
-        return f"Starts now: {room} has room." if room else "Starts now."
-    if judged["verdict"] == "never":
-        if all(row["system"] for row in hosts):
-            return f"Never: no host makes {hosts[0]['system']}."
-        return f"Never: no host could hold it, even if it were empty.{instead}"
-    if "parked" in judged:
-        return f"Waits until its owner holds less: over the quota of {judged['parked']}.{instead}"
-    if not hosts:
-        return "Waits: no host has joined yet."
-    when = wire.time(_seconds(judged.get("estimate")))
-    return (
-        f"Waits for room, until {when} at the latest if others' lifetimes hold.{instead}"
-        if when
-        else f"Waits for room.{instead}"
-    )
-
-
-def _in_words(wanted: Resources, change: Resources) -> str:
-    words = {
-        "cpu": f"{units.human_cpu(change.cpu_milli)} cores",
-        "ram": f"{units.human_mib(change.ram_mib)} of RAM",
-        "storage": f"{units.human_mib(change.storage_mib)} of storage",
-        "gpu": "no GPU" if not change.gpus.count else f"{wire.resources(change)['gpu']} as GPU",
-    }
-    return " and ".join(words[name] for name in _differing(wanted, change))
 
 
 def _differing(wanted: Resources, change: Resources) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from api.pages.words import cores
+from api.amounts import cores
 from common import units
 from common.contract import Resources
 from common.stats import INTERVAL_SECONDS, Sample, Use

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from api import systems, verdicts
+from api.amounts import difference, need
 from api.pages.form import Fields
-from api.pages.words import cores, duration, gpu_words, need
 from api.services import services
-from common import units
 from common.contract import Contract, Gpus, Resources
 
 AMOUNTS = ("cpu", "ram", "storage", "gpu", "gpus")
@@ -31,31 +29,19 @@ def outlook(owner: str, wanted: Contract) -> Outlook:
     """What the ledger says of `wanted`, and the smallest change of which it says that it would start now."""
     ledger = services().ledger
     if problem := systems.missing(wanted, ledger.hosts()):
-        return Outlook("never", f"Never: {problem[0].lower()}{problem[1:]}")
+        return Outlook("never", verdicts.unmade(problem))
     judged = ledger.judge(owner, wanted)
-    hosts = judged.get("hosts", [])
-    if judged["verdict"] == "now":
-        room = next((host["host"] for host in hosts if host["state"] == "ready" and not _lacking(host)), "")
-        return Outlook("now", f"Starts now on {room}." if room else "Starts now.")
-    if not hosts:
-        return Outlook("wait", "No host has joined yet. It waits until one does.")
-    asked, sentences = _asked(wanted), tuple(_host(host) for host in hosts[:8])
-    change = verdicts.smaller(judged, wanted, owner)
-    offer = _offer(wanted, change, "would start now") if change else ("", {})
-    if judged["verdict"] == "wait":
-        return Outlook("wait", _waits(judged, asked), sentences, *offer)
-    if not change and (nearest := judged.get("nearest")):
-        offer = _offer(wanted, _within(wanted.resources, nearest), "could be had")
-    return Outlook("never", f"Never: no host could hold {asked}, even if it were empty.", sentences, *offer)
-
-
-def _waits(judged: dict[str, Any], asked: str) -> str:
-    if "parked" in judged:
-        return f"Waits until you hold less: over your quota of {judged['parked']}."
-    if "estimate" in judged:
-        left = int(judged["estimate"]) / 1000 - time.time()
-        return f"Waits about {duration(max(60, left - left % 60))} for {asked}." if left > 0 else "Starts in a moment."
-    return f"Waits until {asked} is free. What runs there has no end that is known."
+    verdict, hosts, needs = judged["verdict"], judged.get("hosts", []), wanted.resources
+    if verdict == "now" or not hosts:
+        return Outlook(verdict, verdicts.sentence(judged, wanted))
+    offer, change = "", verdicts.smaller(judged, wanted, owner)
+    if change:
+        offer = verdicts.instead(needs, change)
+    elif verdict == "never" and (nearest := judged.get("nearest")):
+        change = _within(needs, nearest)
+        offer = f"With {difference(needs, change)} it could be had."
+    fields = _fields(wanted, change) if change else {}
+    return Outlook(verdict, verdicts.sentence(judged, wanted), tuple(_host(host) for host in hosts[:8]), offer, fields)
 
 
 def _host(host: dict[str, Any]) -> str:
@@ -72,28 +58,10 @@ def _lacking(host: dict[str, Any]) -> list[str]:
     return [*system, *(need(float(item["short"]), item["what"]) for item in host.get("short", []))]
 
 
-def _asked(wanted: Contract) -> str:
-    r = wanted.resources
-    words = [gpu_words(r.gpus)] if r.gpus.count else []
-    return " and ".join([*words, f"{cores(r.cpu_milli)} with {units.human_mib(r.ram_mib)} RAM"])
-
-
-def _offer(wanted: Contract, change: Resources, what: str) -> tuple[str, dict[str, str]]:
-    """A change in words, and what it puts into the form."""
+def _fields(wanted: Contract, change: Resources) -> dict[str, str]:
+    """What a change puts into the form."""
     before, after = Fields.of(wanted), Fields.of(replace(wanted, resources=change))
-    r = wanted.resources
-    words = [
-        words
-        for changed, words in (
-            (r.gpus != change.gpus, gpu_words(change.gpus)),
-            (r.cpu_milli != change.cpu_milli, cores(change.cpu_milli)),
-            (r.ram_mib != change.ram_mib, need(change.ram_mib, "ram_mib")),
-            (r.storage_mib != change.storage_mib, need(change.storage_mib, "storage_mib")),
-        )
-        if changed
-    ]
-    fields = {name: getattr(after, name) for name in AMOUNTS if getattr(after, name) != getattr(before, name)}
-    return f"{' and '.join(words)} {what}.", fields
+    return {name: getattr(after, name) for name in AMOUNTS if getattr(after, name) != getattr(before, name)}
 
 
 def _within(wanted: Resources, most: dict[str, Any]) -> Resources:

@@ -7,8 +7,8 @@ import zlib
 from flask import Flask
 
 from api import wire
+from api.amounts import cores, duration, gpu_words, need
 from common import units
-from common.contract import Gpus
 from common.states import SENTENCES, Phase, Reason, State
 
 STATES = {
@@ -74,42 +74,9 @@ def hint(reason: str) -> str:
     return TRY.get(Reason(reason), "") if reason else ""
 
 
-def cores(milli: int) -> str:
-    """`1000` → `"1 core"`."""
-    return f"{units.human_cpu(milli)} {'core' if milli == 1000 else 'cores'}"
-
-
-def gpu_words(gpus: Gpus) -> str:
-    """`Gpus(2, "H200")` → `"2 × H200"`."""
-    if not gpus.count:
-        return "no GPU"
-    kind = f"{gpus.count} × {gpus.model}" if gpus.model else need(gpus.count, "gpus")
-    return kind + (f" with {units.human_mib(gpus.memory_mib)}" if gpus.memory_mib else "")
-
-
-def duration(seconds: float) -> str:
-    """`5400` → `"1 h 30 min"`, to two parts."""
-    parts, left = [], int(seconds)
-    for name, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, length)
-        if count:
-            parts.append(f"{count} {name}")
-    return " ".join(parts[:2]) or "0 s"
-
-
 def heard(seconds: float) -> str:
     """The age of a heartbeat, so coarse that a page does not change with each."""
     return "less than a minute" if seconds < 60 else duration(seconds - seconds % 60)
-
-
-def need(amount: float, what: str) -> str:
-    """An amount of what the ledger counts: `need(1500, "cpu_milli")` → `"1.5 cores"`."""
-    match what:
-        case "cpu_milli":
-            return f"{cores(int(amount))}"
-        case "ram_mib" | "storage_mib":
-            return f"{units.human_mib(int(amount))} {'RAM' if what == 'ram_mib' else 'storage'}"
-    return f"{int(amount)} {'GPU' if amount == 1 else 'GPUs'}"
 
 
 def colour(name: str) -> str:

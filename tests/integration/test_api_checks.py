@@ -30,7 +30,7 @@ def checked(client: FlaskClient, query: str = "", headers: dict[str, str] | None
 
 def test_what_fits_starts_now(ada: FlaskClient, host: SimulatedHost) -> None:
     found = checked(ada, resources=SMALL)
-    assert (found["verdict"], found["message"], found["change"]) == ("now", "Starts now: sim has room.", None)
+    assert (found["verdict"], found["message"], found["change"]) == ("now", "Starts now on sim.", None)
     assert found["libraries"] is None
     [row] = found["hosts"]
     assert (row["host"], row["fits"], row["short"]) == ("sim", True, {})
@@ -53,7 +53,7 @@ def test_what_no_host_could_hold_is_never_and_the_change_is_one_that_starts(
     found = checked(ada, resources={**SMALL, "gpu": "H200:4", "ram": "20GiB"})
     assert found["verdict"] == "never"
     assert found["change"] == {"resources": {"gpu": "H200:1", "ram": "16000MiB"}}
-    assert "With 15.6 GiB of RAM and H200:1 as GPU it would start now" in found["message"]
+    assert "With 1 × H200 and 15.6 GiB RAM it would start now." in found["message"]
     assert found["nearest"]["resources"]["gpu"] == "H200:1"
     assert found["hosts"][0]["short"]["ram_mib"] == {"need": 20480, "free": 16000, "short": 4480}
     assert checked(ada, resources={**SMALL, **found["change"]["resources"]})["verdict"] == "now"

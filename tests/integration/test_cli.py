@@ -267,7 +267,7 @@ def test_catalog(dcloud: Any, host: SimulatedHost) -> None:
 def test_check_submits_nothing(dcloud: Any, host: SimulatedHost) -> None:
     done = dcloud("check", "-", stdin='{"language": {"libraries": ["numpy"]}}')
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[0] == "Starts now: sim has room."
+    assert done.stdout.splitlines()[0] == "Starts now on sim."
     assert "Libraries: They would be installed." in done.stdout
     assert json.loads(dcloud("ls", "--json").stdout) == []
 
@@ -275,7 +275,7 @@ def test_check_submits_nothing(dcloud: Any, host: SimulatedHost) -> None:
 def test_check_of_what_cannot_be_ends_with_1(dcloud: Any, host: SimulatedHost) -> None:
     done = dcloud("check", "-", "--no-libraries", stdin='{"resources": {"gpu": "2"}}')
     assert done.returncode == 1
-    assert "With 1 as GPU it would start now" in done.stdout
+    assert "With 1 GPU it would start now." in done.stdout
     assert "sim\tready\t1 GPUs (1 free)\t" in done.stdout
     done = dcloud("check", "-", stdin='{"language": {"libraries": ["nosuchlib"]}}')
     assert done.returncode == 1
