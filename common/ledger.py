@@ -300,15 +300,24 @@ class Ledger:
 
     def claim(self, name: str, epoch: str) -> Job | None:
         """Take the first waiting environment that fits this host, or None. Raises Fenced."""
-        reply = cast(list[str] | None, self._call("claim", name, epoch, new_request()))
-        return job_of(reply) if reply else None
+        jobs = self.claim_some(name, epoch, 1)
+        return jobs[0] if jobs else None
+
+    def claim_some(self, name: str, epoch: str, most: int, message: str = "") -> list[Job]:
+        """Take at most so many waiting environments that fit this host, up to 64. Raises Fenced.
+
+        For each its host is sent `message`, with the id for `@env@` and the token for `@token@`, in the same step.
+        """
+        told = (message,) if message else ()
+        reply = cast(list[list[str]] | None, self._call("claim", name, epoch, new_request(), most, *told))
+        return [job_of(fields) for fields in reply or []]
 
     def job(self, env_id: str) -> Job:
         """The job of an environment as its record has it. Raises NotFound."""
         record, contract = self._record(env_id)
         names = ("name", "owner", "token", "attempt")
-        found = job_of([env_id, *(record[name] for name in names), contract, record["gpus"], record["pin"]])
-        return replace(found, origin=record.get("origin", ""))
+        held = record["gpus"], record["pin"], record.get("origin", "")
+        return job_of([env_id, *(record[name] for name in names), contract, *held])
 
     def advance(
         self,

@@ -127,10 +127,10 @@ def event_of(entry_id: str, fields: dict[str, str]) -> Event:
 
 def job_of(fields: list[str]) -> Job:
     """The job in a claim's answer."""
-    env_id, name, owner, token, attempt, contract, gpus, pin = fields
+    env_id, name, owner, token, attempt, contract, gpus, pin, origin = fields
     return Job(
         id=env_id, name=name, owner=owner, token=int(token), attempt=int(attempt),
-        contract=_contract_of(contract), gpus=_gpus(gpus), has_storage=pin != "",
+        contract=_contract_of(contract), gpus=_gpus(gpus), has_storage=pin != "", origin=origin,
     )  # fmt: skip
 
 

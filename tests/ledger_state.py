@@ -424,7 +424,7 @@ def no_key_is_left_over(state: Snapshot) -> Iterator[str]:
         "allocs": hosts.__contains__, "wake": hosts.__contains__, "missed": hosts.__contains__,
         "pinned": hosts.__contains__, "queue": lambda _: True, "envs": lambda _: True, "parked": lambda _: True,
         "request": lambda of: state.strings[f"request:{of}"].split(" ")[0] in ids,
-        "room": lambda _: True, "most": lambda _: True,
+        "room": lambda _: True, "most": lambda _: True, "celery": lambda of: of.removeprefix("host.") in hosts,
     }  # fmt: skip
     alone = {
         "envs", "ended", "lifetimes", "shapes", "parked", "queued", "ledger", "config", "hosts", "gpus", "reserved",

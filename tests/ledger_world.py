@@ -122,22 +122,22 @@ class World:
             machine.processes.append(machine.process)
         machine.process.epoch = epoch
 
-    def claim(self, machine: Machine, *, twice: bool, lost: bool) -> bool:
-        """One claim; its reply may get lost, and then only `todo` tells of it."""
+    def claim(self, machine: Machine, *, twice: bool, lost: bool, most: int = 1) -> bool:
+        """One claim of so many; its reply may get lost, and then only `todo` tells of it."""
         process = machine.process
         if process is None:
             return False
         request = new_request()
-        reply = self._serve(machine, "claim", machine.name, process.epoch, request)
+        reply = self._serve(machine, "claim", machine.name, process.epoch, request, most)
         if not isinstance(reply, list):
             return False
         self._suits(machine)
         if twice:
             before = ledger_state.snapshot(self.ledger.redis, PREFIX)
-            assert self.ledger._call("claim", machine.name, process.epoch, request) == reply
+            assert self.ledger._call("claim", machine.name, process.epoch, request, most) == reply
             assert_same(before, ledger_state.snapshot(self.ledger.redis, PREFIX))
         if not lost:
-            process.jobs[reply[0], int(reply[3])] = 0
+            process.jobs |= {(env_id, int(token)): 0 for env_id, _, _, token, *_ in reply}
         return True
 
     def _suits(self, machine: Machine) -> None:
@@ -288,7 +288,7 @@ class World:
         if epoch in (None, old.epoch):
             return  # the ledger was restored from when this one was the present one, or forgot the host
         before = ledger_state.snapshot(self.ledger.redis, PREFIX)
-        calls = [("heartbeat",), ("claim", new_request()), ("todo",), ("reconcile",)]
+        calls = [("heartbeat",), ("claim", new_request(), 1), ("todo",), ("reconcile",)]
         for (env_id, token), done in old.jobs.items():
             state = STEPS[done]
             calls.append(("advance", env_id, token, state, "", PROGRESS[state], "", "", new_request()))

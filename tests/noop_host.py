@@ -29,10 +29,12 @@ from workers.containers import Found
 from workers.provision import Report
 
 BEGUN = "noop:begun"  # hash: id → how many times it was begun
+NEWS = "noop:news"  # list: ids as they are begun
 INVENTORY = Inventory(64_000, 1_000_000, 1_000_000, machine="noop")
 
 _START = """
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('RPUSH', KEYS[3], ARGV[1])
 return redis.call('HINCRBY', KEYS[2], ARGV[1], 1)
 """
 
@@ -52,7 +54,7 @@ class NoopHost:
     def start(self, job: Job, report: Report) -> str:
         report.starting()
         time.sleep(float(os.environ.get("NOOP_SECONDS", "0")))
-        self.client.eval(_START, 2, self.containers_key, BEGUN, job.id, job.token)
+        self.client.eval(_START, 3, self.containers_key, BEGUN, NEWS, job.id, job.token)
         if "NOOP_DIES" in os.environ:  # at once, before anybody is told that it runs
             self.stop(job.id)
         return job.id

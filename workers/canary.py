@@ -35,10 +35,11 @@ class Canary:
         self._heard = time.monotonic()
         signals.task_received.connect(self.heard, weak=False)
 
-    def sent(self) -> None:
-        """A message was sent to this host's queue."""
+    def sent(self, since: float) -> None:
+        """A message was sent to this host's queue, no earlier than `since` by time.monotonic."""
         with self._mutex:
-            self._sent = self._sent or time.monotonic()
+            if self._heard < since:  # else it may have been received already
+                self._sent = self._sent or time.monotonic()
 
     def heard(self, **_: Any) -> None:
         """The consumer received a message."""
@@ -56,7 +57,7 @@ class Canary:
             sent, heard = self._sent, self._heard
         if sent is None and now - heard > IDLE_SECONDS:
             self._call()
-            self.sent()
+            self.sent(now)
         elif sent is not None and now - sent > DEAF_SECONDS:
             if self._full():
                 self.heard()  # no thread would take it; it is sent again

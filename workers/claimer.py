@@ -1,7 +1,7 @@
 """The claimer: a bootstep of the Celery worker that takes from the ledger what fits this host.
 
-It blocks on the host's wake list. Woken, or at the sweep, it claims until nothing fits, and sends the
-host's own queue a task for everything that the ledger says is to be done here.
+It blocks on the host's wake list. Woken, or at the sweep, it claims until nothing fits, which sends
+the host's own queue a task for each, and sends one for all else that the ledger says is to be done here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from common.celery_app import queue_of
 from common.errors import DCloudError, Fenced, RedisUnavailable
 from common.ledger import client_of
 from common.states import State
-from workers import metrics, tasks
+from workers import metrics, nudges, tasks
 from workers.canary import Canary
 from workers.endings import Endings
 from workers.gpuwatcher import GpuWatcher
@@ -32,6 +32,7 @@ from workers.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
+CLAIMS = 8  # that are made in one step
 RESEND_SECONDS = 20.0  # a task for the same step is sent again after this, unless messages wait to be received
 
 _TASK_FOR = {
@@ -50,6 +51,7 @@ class Claimer:
         self.reconciler = Reconciler(member, tasks.runs, self.endings)
         self.sessions = Sessions(member)
         self.canary = Canary(self._call, self._full, tasks.runs.busy)
+        self._nudge = nudges.message(tasks.start_environment, queue_of(member.name))
         self._sent: dict[tuple[str, State, int], float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="claimer", daemon=True)
@@ -65,9 +67,15 @@ class Claimer:
     def turn(self) -> None:
         """Claim all that fits, then send whatever else is to be done."""
         member = self.member
-        while not self._stop.is_set() and (job := member.ledger.claim(member.name, member.epoch)):
-            metrics.CLAIMS.inc()
-            self._send(job.id, State.CLAIMED, job.token)
+        full = True
+        while full and not self._stop.is_set():
+            since = time.monotonic()
+            claimed = member.ledger.claim_some(member.name, member.epoch, CLAIMS, self._nudge)
+            for job in claimed:
+                tasks.jobs.keep(job)
+                self._was_sent((job.id, State.CLAIMED, job.token), since)
+            metrics.CLAIMS.inc(len(claimed))
+            full = len(claimed) == CLAIMS
         self._send_due()
 
     def _run(self) -> None:
@@ -123,8 +131,12 @@ class Claimer:
             return
         if state is not State.CLAIMED:
             tasks.runs.call_off(env_id)
+        since = time.monotonic()
         task.apply_async((env_id, token), queue=queue_of(self.member.name))
-        self.canary.sent()
+        self._was_sent(key, since)
+
+    def _was_sent(self, key: tuple[str, State, int], since: float) -> None:
+        self.canary.sent(since)
         self._sent[key] = time.monotonic()
 
     def _backlog(self) -> bool:

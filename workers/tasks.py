@@ -18,6 +18,7 @@ from common.states import PROGRESS, SENTENCES, Phase, Reason, State
 from workers import metrics
 from workers.endings import Endings
 from workers.engine import EngineError
+from workers.jobs import Jobs
 from workers.member import Member
 from workers.reporter import Reporter
 from workers.runs import Runs
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 ENDED_BY_ITSELF = frozenset({Reason.CONTAINER_EXITED, Reason.OUT_OF_MEMORY, Reason.CONTAINER_LOST})
 
 runs = Runs()
+jobs = Jobs()
 _members: list[Member] = []
 
 
@@ -47,7 +49,7 @@ def start_environment(env_id: str, token: int) -> str:
     member = _members[0]
     with runs.exclusive(env_id), runs.making(env_id, token):
         try:
-            job = member.ledger.job(env_id)
+            job = jobs.take(env_id, token) or member.ledger.job(env_id)
             if job.token != token:
                 return "superseded"
             member.advance(job, State.BUILDING, PROGRESS[Phase.IMAGE][0], "Looking for the base image")

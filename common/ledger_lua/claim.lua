@@ -2,9 +2,10 @@
 
 local CLAIM_HOST = { 'epoch', 'open', 'free_cpu', 'free_ram', 'free_storage', 'free_gpus', 'free', 'gpu_cpu', 'classes',
   'kind', 'reserved', 'pinned', 'claim_by', 'claim_id' }
-local CLAIM_ENV = { 'name', 'owner', 'priority', 'cost', 'pin', 'attempt', 'lifetime', 'since', 'reserved' }
+local CLAIM_ENV = { 'name', 'owner', 'priority', 'cost', 'pin', 'attempt', 'lifetime', 'since', 'reserved',
+  'origin' }
 local WAITING_ENV = { 'name', 'owner', 'priority', 'cost', 'pin', 'attempt', 'lifetime', 'since', 'reserved', 'shape', 'score', 'state',
-  'parked' }
+  'parked', 'origin' }
 local NONE = {}
 
 -- One look of a host at the queue: what is free on it; time, GPUs and `start` are read when they are first needed.
@@ -204,7 +205,7 @@ local function take_gpus(look, picked)
   return table.concat(uuids, ',')
 end
 
-local function allocate(look, found, request)
+local function allocate(look, found, request, claimed)
   local P, name, host, id, env, shape = look.P, look.name, look.host, found.id, found.env, found.shape
   take_out(P, id, found)
   if env.reserved ~= '' then unreserve(P, id) end
@@ -212,7 +213,7 @@ local function allocate(look, found, request)
   host.free_cpu, host.free_ram = int(look.cpu - shape.cpu), int(look.ram - shape.ram)
   host.free_storage = int(look.storage - found.storage)
   redis.call('HSET', P .. ':host:' .. name, 'free_cpu', host.free_cpu, 'free_ram', host.free_ram, 'free_storage',
-    host.free_storage, 'claim_by', request, 'claim_id', id)
+    host.free_storage, 'claim_by', request, 'claim_id', claimed)
   index_cpu(P, name, host, look.gpus > 0)
 
   env.state, env.host, env.gpus, env.progress, env.phase, env.reason = 'claimed', name, gpus, '2', '', ''
@@ -235,31 +236,58 @@ local function allocate(look, found, request)
 end
 
 local function job(P, id, env)
-  return { id, env.name, env.owner, env.token, env.attempt, redis.call('GET', P .. ':contract:' .. id), env.gpus, env.pin }
+  return { id, env.name, env.owner, env.token, env.attempt, redis.call('GET', P .. ':contract:' .. id), env.gpus, env.pin,
+    env.origin or '' }
 end
 
--- claim name epoch request → job (id name owner token attempt contract gpus pin) or nil
-local function claim(P, name, epoch, request)
+-- Those of a claim's jobs that nothing has happened to since: the answer to one that is repeated.
+local function jobs_again(P, name, host, request)
+  local jobs = {}
+  for id in host.claim_id:gmatch('[^,]+') do
+    local env = load_env(P, id)
+    if env and env.by == request and env.host == name then jobs[#jobs + 1] = job(P, id, env) end
+  end
+  return jobs
+end
+
+-- What this host should take now, and the look that found it; nil where there is nothing, and whether there may be soon.
+local function find_one(P, name, host)
+  if host.open ~= '1' then return nil end
+  local look = new_look(P, name, host)
+  local found = choose(look)
+  if found then return found, look end
+  pass_on(look)
+  return nil, nil, look.deferred
+end
+
+-- claim name epoch request most [message] → jobs (each id name owner token attempt contract gpus pin origin) or nil. For
+-- each its host is sent the message, with the id for @env@ and the token for @token@: none is claimed and not told of.
+local function claim(P, name, epoch, request, most, message)
+  most = integer(most, 1, CLAIMS_A_CALL)
+  if not most then return bad('a claim takes 1 to ' .. int(CLAIMS_A_CALL) .. ' at once') end
   local memo = redis.call('MGET', P .. ':missed:' .. name, P .. ':queued')
   local queued = epoch .. ' ' .. (memo[2] or '0')
   if memo[1] == queued then return nil end
   local host = load_fields(P .. ':host:' .. name, CLAIM_HOST)
   local err = refusal(name, host.epoch, epoch)
   if err then return err end
-  if host.claim_by == request then
-    local env = load_env(P, host.claim_id)
-    return env and env.by == request and env.host == name and job(P, host.claim_id, env) or nil
-  end
-  if host.open == '1' then
-    local look = new_look(P, name, host)
-    local found = choose(look)
-    if found then
-      allocate(look, found, request)
-      return job(P, found.id, found.env)
+  local jobs, ids = {}, {}
+  if host.claim_by == request then jobs, most = jobs_again(P, name, host, request), 0 end
+  for i = 1, most do
+    local found, look, deferred = find_one(P, name, host)
+    if not found then
+      -- one that gave something may be repeated, and must not be answered by the memo
+      if i == 1 and not deferred then redis.call('SET', P .. ':missed:' .. name, queued) end
+      break
     end
-    pass_on(look)
-    if look.deferred then return nil end
+    ids[i] = found.id
+    allocate(look, found, request, table.concat(ids, ','))
+    jobs[i] = job(P, found.id, found.env)
+    if message then
+      local values = { env = found.id, token = found.env.token }
+      redis.call('LPUSH', P .. ':celery:host.' .. name, (message:gsub('@(%l+)@', values)))
+    end
+    if i < most then host = load_fields(P .. ':host:' .. name, CLAIM_HOST) end
   end
-  redis.call('SET', P .. ':missed:' .. name, queued)
-  return nil
+  return #jobs > 0 and jobs or nil
 end

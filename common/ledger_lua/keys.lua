@@ -73,12 +73,13 @@ Keys, their types and meaning
       classes                  classes of its free GPUs, each {mib}|{model};
       reserved                 the environment that it drains for, "" is none
       pinned                   0: nobody waits in P:pinned
-      claim_by claim_id        the last claim, for retries
+      claim_by claim_id        the last claim, for retries; the ids comma-separated
   P:hosts              zset    host → when its lease ends; once it is lost, the same with a minus
   P:allocs:{host}      hash    id → token|cpu|ram|storage|uuid,uuid
   P:gpus               hash    UUID → the one host that may give it
   P:reserved           hash    id → the host that drains for it
   P:wake:{host}        list    at most one element; the host blocks on it
+  P:celery:host.{host} list    Celery's: messages that the worker of a host has not received yet
   P:room:cpu           zset    open hosts without free GPUs → free CPU
   P:room:gpu           zset    open hosts with free GPUs → free CPU beyond what falls to these
   P:room:{mib}|{model} zset    open hosts with free GPUs of a class → how many
@@ -101,6 +102,7 @@ local PASS_ON_SHAPES = 8         -- heads for which a host that found nothing wa
 local BACKFILL_DEPTH = 16        -- of one shape that are looked at while a host drains
 local AWAY_MS = 40 * 1000        -- where nobody swept for this long Redis was away: hosts get the same time to be heard
 local PARKS_A_CLAIM = 32
+local CLAIMS_A_CALL = 64
 local TAGS_A_CALL = 500
 local PARKED_A_CALL = 500
 local RESERVE_SHAPES = 256       -- heads that one expire looks at

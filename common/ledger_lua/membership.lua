@@ -176,7 +176,7 @@ local function remove_host(P, name, host, now)
   for i = 1, #gpus, 2 do
     if gpus[i + 1] == name then redis.call('HDEL', P .. ':gpus', gpus[i]) end
   end
-  redis.call('DEL', P .. ':host:' .. name, P .. ':wake:' .. name, P .. ':missed:' .. name)
+  redis.call('DEL', P .. ':host:' .. name, P .. ':wake:' .. name, P .. ':missed:' .. name, P .. ':celery:host.' .. name)
   redis.call('ZREM', P .. ':hosts', name)
   unpark_all(P, owners)
 end

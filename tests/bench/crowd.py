@@ -84,7 +84,8 @@ class Crowd:
 
     def claims(self, hosts: Iterable[str]) -> list[list[str] | None]:
         """One claim for each of the hosts."""
-        return [self.call("claim", name, self.epochs[name], new_request()) for name in hosts]
+        replies = (self.call("claim", name, self.epochs[name], new_request(), 1) for name in hosts)
+        return [reply and reply[0] for reply in replies]
 
     def undo(self, hosts: Iterable[str], jobs: Iterable[list[str]]) -> None:
         """End what was claimed, and let as many wait again."""

@@ -38,7 +38,7 @@ def begun(client: redis.Redis) -> dict[str, int]:
 def go(client: redis.Redis, worker: Worker, move: Callable[[], int]) -> int:
     """Let the worker work, and kill it while it does; how often. `move` returns how many have come to an end."""
     worker.start()
-    kills, last, changed = 0, -1, time.monotonic()
+    kills, last, changed = 0, (0, 0), time.monotonic()
     deadline = changed + SECONDS
     try:
         while time.monotonic() < min(deadline, changed + QUIET_SECONDS):
@@ -50,8 +50,8 @@ def go(client: redis.Redis, worker: Worker, move: Callable[[], int]) -> int:
                 worker.kill()
                 kills += 1
                 worker.start()
-            if ended != last:
-                last, changed = ended, time.monotonic()
+            if (ended, count) != last:  # what begins stands in line before what ends
+                last, changed = (ended, count), time.monotonic()
             time.sleep(0.02)
     finally:
         worker.kill()
@@ -67,16 +67,15 @@ def test_killed_workers_lose_nothing_and_begin_nothing_twice(
     ids = [f"e{i:05}" for i in range(ENVIRONMENTS)]
     for env_id in ids:
         ledger._call("submit", env_id, "ann", env_id, text, needed, 5, cost(contract.resources), 0, "", "", "1")
-    asked: set[str] = set()
+    starting: set[str] = set()
 
     def move() -> int:
         """Their user deletes what runs."""
-        running = [env_id for env_id in begun(client) if env_id not in asked]
-        states = [client.hget(ledger.keys.environment(env_id), "state") for env_id in running]
-        for env_id, state in zip(running, states, strict=True):
-            if state == "running":
+        starting.update(cast(list[str] | None, client.lpop(noop_host.NEWS, 1000)) or ())
+        for env_id in list(starting):
+            if client.hget(ledger.keys.environment(env_id), "state") == "running":
                 ledger._call("delete", env_id)
-                asked.add(env_id)
+                starting.remove(env_id)
         return int(client.zcard("test:ended"))
 
     kills = go(client, Worker((), env, tmp_path / "log"), move)

@@ -37,10 +37,10 @@ def race(address: str, number: int) -> None:
             env_id, text = f"e{number}-{time.time_ns()}", dice.choice(SHAPES)
             ledger._call("submit", env_id, f"user{dice.randrange(5)}", "n", "{}", text, 5, 1000, 0, "", "", "1")
         host = dice.randrange(HOSTS)
-        reply = ledger._call("claim", f"h{host}", epochs[host], f"{number}-{time.time_ns()}")
+        reply = ledger._call("claim", f"h{host}", epochs[host], f"{number}-{time.time_ns()}", 1)
         if reply is None:
             continue
-        env_id, token = reply[0], reply[3]
+        env_id, token = reply[0][0], reply[0][3]
         where = (f"h{host}", epochs[host], env_id, token)
         twice = 1 + (dice.random() < 0.1)
         for request in [f"{number}-{time.time_ns()}"] * twice:

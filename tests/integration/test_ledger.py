@@ -74,9 +74,10 @@ def test_a_repeated_request_changes_nothing(ledger: Ledger) -> None:
         ledger.get("e3")
     function = f"{ledger.library}_claim"
     ledger.submit("e4", "ann", wants())
-    first = ledger.redis.fcall(function, 1, "test", "h1", host.epoch, "request-1")
-    assert ledger.redis.fcall(function, 1, "test", "h1", host.epoch, "request-1") == first
-    assert host.view.free_cpu_milli == 7000
+    first = ledger.redis.fcall(function, 1, "test", "h1", host.epoch, "request-1", 2)
+    assert ledger.redis.fcall(function, 1, "test", "h1", host.epoch, "request-1", 2) == first
+    assert [job[0] for job in first] == ["e1", "e4"]
+    assert host.view.free_cpu_milli == 6000
     job = ledger.job("e1")
     host.run(job)
     ledger.stop("e1")

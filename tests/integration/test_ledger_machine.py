@@ -133,9 +133,9 @@ class Anything(RuleBasedStateMachine):
 
     # workers
 
-    @rule(host=which, twice=twice, lost=st.booleans())
-    def claim(self, host: int, twice: bool, lost: bool) -> None:
-        self.world.claim(self.pick(host), twice=twice, lost=lost)
+    @rule(host=which, twice=twice, lost=st.booleans(), most=st.sampled_from((1, 1, 2, 5)))
+    def claim(self, host: int, twice: bool, lost: bool, most: int = 1) -> None:
+        self.world.claim(self.pick(host), twice=twice, lost=lost, most=most)
 
     @precondition(lambda self: self.jobs())
     @rule(host=which, env=which, twice=twice, dies=st.integers(0, 9))

@@ -42,12 +42,12 @@ def raw(ledger: Ledger, function: str, *args: Any) -> Any:
 def test_a_claim_that_is_repeated_after_its_environment_moved_on_gives_nothing_of_another(ledger: Ledger) -> None:
     host = OneHost(ledger)
     ledger.submit("e1", "ann", wants())
-    assert raw(ledger, "claim", "h1", host.epoch, "r")[0] == "e1"
+    assert raw(ledger, "claim", "h1", host.epoch, "r", 1)[0][0] == "e1"
     ledger.configure(keep_seconds=0.001)
     host.end("e1")
     time.sleep(0.01)
     ledger.expire()
-    assert raw(ledger, "claim", "h1", host.epoch, "r") is None
+    assert raw(ledger, "claim", "h1", host.epoch, "r", 1) is None
 
 
 def test_a_release_that_is_repeated_after_its_user_went_on_gives_the_same_answer(ledger: Ledger) -> None:
@@ -289,7 +289,7 @@ def test_too_few_arguments_are_an_error_and_change_nothing(ledger: Ledger) -> No
 
 TAKES = {
     "submit": 11, "delete": 1, "stop": 2, "start": 1, "set_quota": 2, "position": 1, "register": 5, "heartbeat": 2,
-    "drain": 2, "forget": 2, "claim": 3, "advance": 10, "progress": 7, "release": 8, "todo": 2, "give_back": 6,
+    "drain": 2, "forget": 2, "claim": 4, "advance": 10, "progress": 7, "release": 8, "todo": 2, "give_back": 6,
     "reconcile": 2, "expire": 2, "explain": 3, "nearest": 1,
 }  # fmt: skip
 

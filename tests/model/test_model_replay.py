@@ -63,8 +63,8 @@ class Replay:
     def claim(self, step: Step, options: list[tuple[Step, World]]) -> tuple[Step, World]:
         """Which of those that fit is the ledger's to choose."""
         time.sleep(0.003)
-        reply = self.call("claim", step.host, new_request())
-        taken = Step("claims", step.host, int(reply[0][1:]))
+        reply = self.call("claim", step.host, new_request(), 1)
+        taken = Step("claims", step.host, int(reply[0][0][1:]))
         return next((option, after) for option, after in options if option == taken)
 
     def call(self, function: str, name: int, *arguments: Any) -> Any:
