@@ -1,7 +1,7 @@
 """From submit to a task that has begun, beside a bare Celery round trip; and what a worker costs Redis while it idles.
 
-Both workers are processes as they are in production, on one Redis that keeps every write. Our environments ask for an
-OS that there is not, so that they end as soon as their task has begun.
+Both workers are processes as they are in production, on one Redis that keeps every write. Our environments ask for a
+variant of their OS that there is not, so that they end as soon as their task has begun.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _beside_bare(report: Report, ledger: Ledger, url: str, rounds: int) -> None:
 
 def _unmakeable() -> contract.Contract:
     return contract.parse({
-        "os": {"image-name": "nosuch", "version": "1"},
+        "os": {"tags": "nosuch"},
         "resources": {"cpu": "1", "ram": "64MiB", "storage": "64MiB"},
     })  # fmt: skip
 
