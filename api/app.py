@@ -133,12 +133,11 @@ def _guarded(wsgi_app: Any) -> Any:
     """`wsgi_app`, with a patience of its own for each request and with what each of its answers tells browsers."""
 
     def answer(environ: Any, start_response: Any) -> Any:
-        patience.begin()
-
         def begin(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
             own = {name.lower() for name, _ in headers}  # a view may have a policy of its own
             return start_response(status, headers + [item for item in _HEADERS if item[0].lower() not in own], *error)
 
-        return wsgi_app(environ, begin)
+        with patience.of_one_request():
+            return wsgi_app(environ, begin)
 
     return answer

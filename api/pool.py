@@ -85,7 +85,7 @@ class Turns:
 
 
 class OrderlyPool(ConnectionPool):
-    """A pool of at most `max_connections`; who finds none free waits in line, for `turn_seconds` at most."""
+    """A pool of at most `max_connections`, with `Patience`; who finds none free waits in line for `turn_seconds`."""
 
     def __init__(self, *, max_connections: int, turn_seconds: float = TURN_SECONDS, **settings: Any):
         self._turns = Turns(max_connections)
@@ -112,7 +112,9 @@ class OrderlyPool(ConnectionPool):
         ours = connection in self._in_use_connections
         if connection.is_connected:
             self._answered_at = time.monotonic()
-        elif patience.is_over() and time.monotonic() - self._answered_at > self.connection_kwargs["socket_timeout"]:
+        elif (
+            connection.retry.in_vain and time.monotonic() - self._answered_at > self.connection_kwargs["socket_timeout"]
+        ):
             self._turns.send_away()  # not one connection is dead but Redis
         super().release(connection)
         if ours:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from api_fixtures import serving
 from flask import Flask
+from flask.testing import FlaskClient
 from redis import Redis, RedisError
 from test_api import ENVIRONMENTS
 from test_api_access import filled, routes
@@ -23,6 +24,7 @@ from test_api_access import filled, routes
 from api.auth import PUBLIC
 from api.patience import Patience
 from api.pool import OrderlyPool
+from api.services import Services
 from deploy.redis_server import free_port
 
 SECONDS = 1.0
@@ -88,6 +90,17 @@ def test_every_call(http: httpx.Client, app: Flask, hanging: Callable[[], Any]) 
         answers = list(pool.map(lambda call: ask(*call), asked))
     assert {code for path, code in answers if path not in public} == {503}
     assert ask("GET", "/api/v1/users/me")[1] == 200
+
+
+def test_a_request_that_waited_in_vain_is_no_other(
+    ada: FlaskClient, parts: Services, hanging: Callable[[], Any]
+) -> None:
+    """Whatever its thread does next asks again."""
+    assert ada.get(ENVIRONMENTS).status_code == 200
+    with hanging():
+        assert ada.get(ENVIRONMENTS).status_code == 503
+    assert parts.ledger.redis.ping()
+    assert ada.get(ENVIRONMENTS).status_code == 200
 
 
 def test_who_waits_in_line_is_sent_away(redis_url: str, hanging: Callable[[], Any]) -> None:
