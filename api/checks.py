@@ -79,6 +79,11 @@ def _best_host(found: dict[str, Any]) -> str:
 def _libraries(contract: Contract, host: str, seconds: float) -> dict[str, Any]:
     if not host:
         return _unknown("No host is there to resolve them.")
+    with services().openings.one(principal().user):
+        return _asked_of(host, contract, seconds)
+
+
+def _asked_of(host: str, contract: Contract, seconds: float) -> dict[str, Any]:
     request = {"op": "check", "env": ids.new_id(), "owner": principal().user, "contract": contract.to_dict()}
     try:
         end = remote.open_on(host, request)

@@ -168,7 +168,7 @@ def _impossible(contract: Contract, most: dict[str, int] | None) -> ContractErro
 
 def _changed(found: Environment, seconds: float) -> Environment:
     before, until = wire.etag(found), time.monotonic() + seconds
-    with services().feed.watch(found.id) as wake:
+    with services().openings.one(principal().user), services().feed.watch(found.id) as wake:
         while True:
             wake.clear()
             found = services().ledger.get(found.id)

@@ -1,9 +1,12 @@
-"""How many streams each user has open at this process: thousands of one user would leave none for the others."""
+"""How many streams each user has open at this process, and answers that wait for something: thousands of one user would
+leave none for the others."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from common.errors import TooMany
 
@@ -30,6 +33,15 @@ class Openings:
         with self._lock:
             self.check(user)
             self._open[user] += 1
+
+    @contextmanager
+    def one(self, user: str) -> Iterator[None]:
+        """One more until the end of the block. Raises TooMany."""
+        self.begin(user)
+        try:
+            yield
+        finally:
+            self.end(user)
 
     def end(self, user: str) -> None:
         """Count one less."""

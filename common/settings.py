@@ -60,7 +60,7 @@ class Settings:
     metrics_bind: str = ""  # address:port at which a worker answers Prometheus; empty is nowhere
     api_url: str = ""  # address under which clients reach the API; empty is http://{api_bind}
     rate_limit: int = 12000  # requests a minute that one user may make, counted by 10 seconds; 0 is no limit
-    stream_limit: int = 200  # streams of events and logs that one user may have open at an API process; 0 is no limit
+    stream_limit: int = 200  # streams and waiting answers that one user may have at an API process; 0 is no limit
     proxies: int = 0  # reverse proxies in front of the API whose X-Forwarded-For and -Proto are believed
     oidc_issuer: str = ""  # OpenID provider that signs people in, as in https://id.lab.example; empty is none
     oidc_client_id: str = ""  # what the provider calls DCloud

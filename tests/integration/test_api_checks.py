@@ -131,6 +131,15 @@ def test_libraries_that_take_too_long_are_unknown_and_the_host_is_let_go(ada: Fl
     assert "after 1 s" in found["libraries"]["message"]
 
 
+def test_who_has_much_open_asks_no_host(ada: FlaskClient, host: SimulatedHost, parts: Services) -> None:
+    for _ in range(parts.settings.stream_limit):
+        parts.openings.begin("ada")
+    assert ada.post(f"{CHECK}?libraries=1", json={"language": {"libraries": ["numpy"]}}).status_code == 429
+    assert ada.post(CHECK, json={}).status_code == 200
+    parts.openings.end("ada")
+    assert checked(ada, "?libraries=1", language={"libraries": ["numpy"]})["libraries"]["verdict"] == "ok"
+
+
 def test_a_host_that_is_deaf_makes_libraries_unknown(
     ada: FlaskClient, host: SimulatedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,9 +208,15 @@ def test_who_has_many_streams_open_is_told_to_close_one(settings: Settings, toke
     assert problem(refused, 429)["type"] == "urn:dcloud:problem:too-many"
     assert int(refused.headers["Retry-After"]) > 0
     assert client.get(ours, headers=ada).status_code == 200  # what has an end is no stream
+    waiting = {"Prefer": "wait=1"}
+    problem(client.get(made[0], headers=ada | waiting), 429)
+    assert client.get(made[0], headers=ada).status_code == 200
+    assert client.get(made[1], headers=eve | waiting).status_code == 200
     other = client.get(theirs, headers=eve | sse)
     assert other.status_code == 200
     opened[0].close()
+    for _ in range(2):  # one that has waited is no longer open
+        assert client.get(made[0], headers=ada | waiting).status_code == 200
     again = client.get(ours, headers=ada | sse)
     assert again.status_code == 200
     for answer in (opened[1], other, again):
