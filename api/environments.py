@@ -30,6 +30,7 @@ from common.states import State
 blueprint = Blueprint("environments", __name__)
 
 WAIT = "set wait to true to wait for a host that is not there yet."
+MORE = "Ask for less, ask an admin for more, or set wait to true to wait for that."
 USER_PRIORITY = 5  # what is above needs an admin
 LOOK_AGAIN_SECONDS = 5.0  # a place in the queue changes without an event
 
@@ -120,7 +121,7 @@ def accept(contract: Contract, key: str, status: int = 303) -> Environment:
     try:
         found = parts.ledger.submit(env_id, principal().user, contract, key, contract.digest, g.request_id, line)
     except NeverFits as error:
-        raise _impossible(contract, error.nearest) from None
+        raise _impossible(contract, error) from None
     auditing.note(found.id, name=found.name)
     if found.id == env_id:
         auditing.written(entry)
@@ -143,23 +144,30 @@ def _answer(found: Environment, status: int) -> Response:
     return response
 
 
-def _impossible(contract: Contract, most: dict[str, int] | None) -> ContractError:
-    """What no host has: the system where `most` is None, else each amount that is above what the nearest could give."""
+def _impossible(contract: Contract, never: NeverFits) -> ContractError:
+    """What could never start: each amount above what the nearest could give; without one all of it, or its system."""
+    most, wanted, over = never.nearest, contract.resources, never.quota.split(", ")
+    if most is None and never.quota:
+        return ContractError([Problem("resources", f"is over your quota of {never.quota}. {MORE}")])
     if most is None:
         problem = systems.missing(contract, services().ledger.hosts())
         return ContractError([Problem("os", f"{problem or 'No host makes this system.'} Or {WAIT}")])
-    wanted = contract.resources
     amounts = [
-        ("cpu", wanted.cpu_milli > most["cpu_milli"], f"{units.human_cpu(most['cpu_milli'])} cores"),
-        ("ram", wanted.ram_mib > most["ram_mib"], units.human_mib(most["ram_mib"])),
-        ("storage", wanted.storage_mib > most["storage_mib"], units.human_mib(most["storage_mib"])),
-        ("gpu", wanted.gpus.count > most["gpus"], f"{most['gpus']} such GPUs"),
+        ("cpu", "CPU", wanted.cpu_milli > most["cpu_milli"], f"{units.human_cpu(most['cpu_milli'])} cores"),
+        ("ram", "RAM", wanted.ram_mib > most["ram_mib"], units.human_mib(most["ram_mib"])),
+        ("storage", "storage", wanted.storage_mib > most["storage_mib"], units.human_mib(most["storage_mib"])),
+        ("gpu", "GPUs", wanted.gpus.count > most["gpus"], f"{most['gpus']} such GPUs"),
     ]
     advice = f"Ask for that, or {WAIT}"
     return ContractError(
         [
-            Problem(f"resources.{name}", f"is more than any host could ever give; the nearest one has {has}. {advice}")
-            for name, short, has in amounts
+            Problem(
+                f"resources.{name}",
+                f"is more than your quota lets you hold; {has} could be had. {MORE}"
+                if word in over
+                else f"is more than any host could ever give; the nearest one has {has}. {advice}",
+            )
+            for name, word, short, has in amounts
             if short
         ]
         or [Problem("resources", f"fit no host of this installation. {advice}")]

@@ -43,6 +43,8 @@ def sentence(judged: dict[str, Any], wanted: Contract) -> str:
     if judged["verdict"] == "now":
         room = next((item["host"] for item in hosts if _fits(item)), "")
         return f"Starts now on {room}." if room else "Starts now."
+    if "beyond" in judged:
+        return f"Never: by itself it is over its owner's quota of {judged['beyond']}."
     if judged["verdict"] == "never":
         if hosts and all(item.get("system") for item in hosts):
             return unmade(f"No host makes {hosts[0]['system']}.")

@@ -10,7 +10,7 @@ DCloudError                   something a person can act on; its text says what 
 │   ├── StaleToken            the allocation has moved on; the caller's token is spent
 │   ├── Fenced                the host has a newer worker process; the caller must stop
 │   ├── HostTaken             another live worker holds this host name
-│   ├── NeverFits             no host could hold it even if it were empty
+│   ├── NeverFits             no host could hold it even if it were empty, or its owner's quota is below it
 │   ├── Changed               it is another version than the caller saw
 │   └── Conflict              the same request id with another body
 ├── Unsuitable                what is there does not allow it
@@ -83,12 +83,15 @@ class HostTaken(LedgerError):
 
 
 class NeverFits(LedgerError):
-    """No host could hold it even if it were empty. `nearest` is the largest that one host could, in the ledger's
-    units, or None."""
+    """No host could hold it even if it were empty, or its owner's quota is below it. `nearest` is the largest that one
+    host could hold within the quota, in the ledger's units, or None; `quota` names what is over that, "" is nothing."""
 
     def __init__(self, text: str):
-        self.nearest: dict[str, int] | None = json.loads(text)
-        super().__init__("No host of this installation could ever hold it.")
+        found = json.loads(text)
+        self.nearest: dict[str, int] | None = found["nearest"]
+        self.quota: str = found["quota"]
+        over = f"It is over its owner's quota of {self.quota} by itself."
+        super().__init__(over if self.quota else "No host of this installation could ever hold it.")
 
 
 class Changed(LedgerError):

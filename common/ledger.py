@@ -135,7 +135,8 @@ class Ledger:
         written in the same step.
 
         The same key and digest give the first environment again; raises Conflict for another digest, and
-        NeverFits for what no host could hold even if it were empty, unless the contract says to wait.
+        NeverFits for what no host could hold even if it were empty or what is over its owner's quota by itself, unless
+        the contract says to wait.
         """
         wanted = contract.resources
         submission = (
@@ -210,8 +211,9 @@ class Ledger:
 
     def explain(self, env_id: str) -> dict[str, Any]:
         """Why an environment waits and until when: `verdict` now, wait or never; `position`; `parked`, the quotas
-        it is over; `estimate` in ms since the epoch; per host what is short, `system` where it does not make that,
-        who holds it, `free_at`; where it is never, `nearest`, what one host could hold. Raises NotFound.
+        it is over, and `beyond`, those that it is over by itself; `estimate` in ms since the epoch; per host what is
+        short, `system` where it does not make that, who holds it, `free_at`; where it is never, `nearest`, what one
+        host could hold within the quota. Raises NotFound.
         """
         return self._explained(env_id, "", "")
 
@@ -424,7 +426,7 @@ class Ledger:
         result = merged(pages)
         if result["verdict"] == "never":
             asked = need or cast(str, self.redis.hget(self.keys.environment(env_id), "shape"))
-            result["nearest"] = json.loads(self._call("nearest", asked, read=True))
+            result["nearest"] = json.loads(self._call("nearest", asked, result["owner"], read=True))
         return result
 
     def _call(self, function: str, *args: Any, read: bool = False) -> Any:

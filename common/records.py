@@ -200,8 +200,12 @@ def merged(pages: list[dict[str, Any]]) -> dict[str, Any]:
     first = pages[0]
     hosts = [host for page in pages for host in page.get("hosts", [])]
     estimates = [page["estimate"] for page in pages if "estimate" in page]
-    result: dict[str, Any] = {key: first[key] for key in ("state", "owner", "parked", "position") if key in first}
-    if any(page["fits"] for page in pages) and "parked" not in first:
+    result: dict[str, Any] = {
+        key: first[key] for key in ("state", "owner", "parked", "beyond", "position") if key in first
+    }
+    if "beyond" in first:
+        verdict = "never"
+    elif any(page["fits"] for page in pages) and "parked" not in first:
         verdict = "now"
     elif "parked" in first or not hosts or any(page["ever"] for page in pages):
         verdict = "wait"

@@ -40,8 +40,12 @@ local function submit(P, id, owner, name, contract, shape, priority, cost, lifet
     end
   end
   if redis.call('EXISTS', P .. ':env:' .. id) == 1 then return id end
-  local need = shape_of(shape)
-  if wait ~= '1' and not can_ever_fit(P, need) then return fail('NEVER', nearest(P, need)) end
+  if wait ~= '1' then
+    local need, beyond = shape_of(shape), beyond_quota(P, { owner = owner, shape = shape, pin = '' })
+    if beyond or not can_ever_fit(P, need) then
+      return fail('NEVER', '{"nearest":' .. nearest(P, need, quota_of(P, owner)) .. ',"quota":"' .. (beyond or '') .. '"}')
+    end
+  end
   if log then redis.call('XADD', log, 'MAXLEN', '~', most, '*', 'e', line) end
   local now = int(time_ms())
   local env = { name = name, owner = owner, shape = shape, priority = priority, cost = cost, lifetime = lifetime, host = '',

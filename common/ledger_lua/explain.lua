@@ -34,7 +34,7 @@ end
 
 -- explain id shape owner host... → JSON of some hosts: hosts; fits, whether one has room now; ever, whether one could
 -- if it were empty; estimate, the earliest time that one will have room, as far as lifetimes say; pinned, the one host
--- that counts; parked, the words of a quota; position state owner. With id "" for a shape that nobody submitted.
+-- that counts; parked, the words of a quota; beyond, those that it is over by itself; position state owner. With id "" for a shape that nobody submitted.
 local function explain(P, id, text, owner, ...)
   local env = { shape = text, owner = owner, pin = '', state = 'queued', priority = '5' }
   if id ~= '' then env = load_env(P, id) end
@@ -43,7 +43,8 @@ local function explain(P, id, text, owner, ...)
   if not shape then return bad('shape ' .. text) end
   local now, hosts = time_ms(), {}
   local result = { state = env.state, owner = env.owner, fits = false, ever = false,
-    parked = env.state == 'queued' and quota_problem(P, env) or nil, position = id ~= '' and position_of(P, id) or nil,
+    parked = env.state == 'queued' and quota_problem(P, env) or nil,
+    beyond = env.state == 'queued' and beyond_quota(P, env) or nil, position = id ~= '' and position_of(P, id) or nil,
     pinned = env.pin ~= '' and env.pin or nil }
   for _, name in ipairs(env.pin ~= '' and { env.pin } or { ... }) do
     local host = load_host(P, name)
@@ -61,9 +62,9 @@ local function explain(P, id, text, owner, ...)
   return cjson.encode(result)
 end
 
--- nearest shape → JSON of the nearest thing that one host could hold, or null
-local function nearest_to(P, text)
+-- nearest shape owner → JSON of the nearest thing that one host could hold within the owner's quota, or null
+local function nearest_to(P, text, owner)
   local shape = shape_of(text)
   if not shape then return bad('shape ' .. text) end
-  return nearest(P, shape)
+  return nearest(P, shape, quota_of(P, owner))
 end

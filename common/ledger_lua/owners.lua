@@ -48,6 +48,25 @@ local function quota_problem(P, env)
   return over_quota(own.usage, own.quota, need_of(env))
 end
 
+local function quota_of(P, owner)
+  local quotas = redis.call('HMGET', P .. ':ledger', 'q:' .. owner, 'q:*')
+  return quotas[1] or quotas[2] or nil
+end
+
+-- What of a need goes over its owner's quota even with nothing else there, in words, or nil.
+local function beyond_quota(P, env)
+  return over_quota(nil, quota_of(P, env.owner), need_of(env))
+end
+
+-- As much of a shape as a quota lets its owner hold, or nil where that is nothing.
+local function within_quota(shape, quota)
+  local limits = amounts(quota or '')
+  if limits[1] == 0 or limits[2] == 0 or limits[3] == 0 or limits[5] == 0 then return nil end
+  local function most(need, limit) return math.min(need, limit or need) end
+  return { cpu = most(shape.cpu, limits[2]), ram = most(shape.ram, limits[3]), gpus = most(shape.gpus, limits[4]),
+    storage = most(shape.storage, limits[5]), gpu_mib = shape.gpu_mib, model = shape.model, system = shape.system }
+end
+
 local function give_usage_back(P, owner, need)
   local usage = sum(redis.call('HGET', P .. ':ledger', 'u:' .. owner) or nil, need, -1)
   if usage == '0|0|0|0|0' then

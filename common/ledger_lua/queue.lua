@@ -15,7 +15,7 @@ local function park(P, id, env, words)
   redis.call('ZADD', P .. ':parked:' .. env.owner, env.score, id .. ' ' .. need_of(env))
   redis.call('HSETNX', P .. ':parked', env.owner, '')
   change(P, id, env, { parked = '1', reason = 'over_quota',
-    message = 'Waiting until its owner holds less: over quota in ' .. words })
+    message = 'Waiting until its owner ' .. (beyond_quota(P, env) and 'may hold more' or 'holds less') .. ': over quota in ' .. words })
 end
 
 -- The queue of a shape begins with another one now.

@@ -167,9 +167,14 @@ local function can_ever_fit(P, shape)
   return redis.call('ZCARD', P .. ':hosts') == 0 or (any_host_for(P, shape, function() return true end))
 end
 
--- For a shape that fits no host: of the largest hosts that make its system the one that comes nearest, and what it has, as
--- JSON; null where none does.
-local function nearest(P, shape)
+-- For a shape that could never start, as JSON: as much of it as the quota allows, where some host could hold that; else of the
+-- largest hosts that make its system the one that comes nearest, and what it has of it; null where there is nothing.
+local function nearest(P, wanted, quota)
+  local shape = within_quota(wanted, quota)
+  if not shape then return 'null' end
+  if can_ever_fit(P, shape) then
+    return cjson.encode({ cpu_milli = shape.cpu, ram_mib = shape.ram, storage_mib = shape.storage, gpus = shape.gpus })
+  end
   local best, best_missing
   local function missing(have, need) return need > 0 and math.max(0, 1 - have / need) or 0 end
   local function look(index)

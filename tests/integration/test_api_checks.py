@@ -88,10 +88,59 @@ def test_what_is_taken_is_waited_for_as_long_as_it_lives(
 def test_over_quota_says_of_what_and_what_would_be_within_it(
     ada: FlaskClient, parts: Services, host: SimulatedHost
 ) -> None:
-    parts.ledger.set_quota("ada", Quota(cpu_milli=500))
+    parts.ledger.set_quota("ada", Quota(cpu_milli=1500))
+    ada.post("/api/v1/environments", json={"resources": SMALL})
     found = checked(ada, resources=SMALL)
+    while found["verdict"] == "now":  # the first is not claimed yet
+        found = checked(ada, resources=SMALL)
     assert (found["verdict"], found["quota"], found["change"]) == ("wait", "CPU", {"resources": {"cpu": "500m"}})
     assert "over the quota of CPU" in found["message"]
+
+
+def test_what_is_over_a_quota_by_itself_is_never_and_the_nearest_is_within_it(
+    ada: FlaskClient, parts: Services, host: SimulatedHost
+) -> None:
+    parts.ledger.set_quota("ada", Quota(cpu_milli=500))
+    found = checked(ada, resources=SMALL)
+    assert (found["verdict"], found["quota"], found["change"]) == ("never", "CPU", {"resources": {"cpu": "500m"}})
+    assert "by itself it is over its owner's quota of CPU" in found["message"]
+    assert found["nearest"]["resources"]["cpu"] == "500m"
+    asked = {"resources": {**SMALL, "cpu": "500m", "gpu": "H200:4"}}
+    assert checked(ada, **asked)["nearest"]["resources"]["gpu"] == "H200:1"
+    waiting = ada.post("/api/v1/environments", json={"resources": SMALL, "wait": True}).get_json()["id"]
+    told = ada.get(f"/api/v1/environments/{waiting}/explain").get_json()
+    assert (told["state"], told["verdict"], told["nearest"]) == ("queued", "never", found["nearest"])
+
+
+@pytest.mark.parametrize(
+    ("quota", "errors"),
+    [
+        (
+            Quota(cpu_milli=500),
+            {
+                "resources.cpu": "is more than your quota lets you hold; 0.5 cores could be had.",
+                "resources.gpu": "is more than any host could ever give; the nearest one has 1 such GPUs.",
+            },
+        ),
+        (
+            Quota(gpus=1, ram_mib=512),
+            {
+                "resources.ram": "is more than your quota lets you hold; 512 MiB could be had.",
+                "resources.gpu": "is more than your quota lets you hold; 1 such GPUs could be had.",
+            },
+        ),
+        (Quota(environments=0), {"resources": "is over your quota of environments."}),
+    ],
+)
+def test_what_is_over_a_quota_by_itself_is_refused_with_what_would_not_be(
+    ada: FlaskClient, parts: Services, host: SimulatedHost, quota: Quota, errors: dict[str, str]
+) -> None:
+    parts.ledger.set_quota("ada", quota)
+    answer = ada.post("/api/v1/environments", json={"resources": {**SMALL, "gpu": "2"}})
+    assert answer.status_code == 422
+    found = {error["path"]: error["message"] for error in answer.get_json(force=True)["errors"]}
+    assert found.keys() == errors.keys()
+    assert all(found[path].startswith(text) for path, text in errors.items())
 
 
 def test_a_system_that_no_host_has_is_never(ada: FlaskClient, host: SimulatedHost) -> None:

@@ -66,7 +66,7 @@ def test_virtual_time_stays_within_a_priority(ledger: Ledger) -> None:
 def test_an_owner_who_holds_nothing_leaves_the_parking_when_the_default_rises(ledger: Ledger) -> None:
     host = OneHost(ledger)
     ledger.set_quota("*", Quota(cpu_milli=500))
-    ledger.submit("e1", "ann", wants())
+    ledger.submit("e1", "ann", wants(wait=True))
     assert host.claim() is None
     ledger.set_quota("*", Quota(cpu_milli=1000))
     assert host.claim().id == "e1"
@@ -78,7 +78,7 @@ def test_what_fits_the_quota_again_is_found_behind_much_that_does_not(ledger: Le
     ledger.submit("first", "ann", wants(cpu="2"))
     host.claim()
     for i in range(150):
-        ledger.submit(f"big{i:03}", "ann", wants(cpu="3"))
+        ledger.submit(f"big{i:03}", "ann", wants(cpu="3", wait=True))
     ledger.submit("small", "ann", wants(cpu="1"))
     host.end("first")
     assert host.claim().id == "small"

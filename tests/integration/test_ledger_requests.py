@@ -290,7 +290,7 @@ def test_too_few_arguments_are_an_error_and_change_nothing(ledger: Ledger) -> No
 TAKES = {
     "submit": 11, "delete": 1, "stop": 2, "start": 1, "set_quota": 2, "position": 1, "register": 5, "heartbeat": 2,
     "drain": 2, "forget": 2, "claim": 4, "advance": 10, "progress": 7, "release": 8, "todo": 2, "give_back": 6,
-    "reconcile": 2, "expire": 2, "explain": 3, "nearest": 1,
+    "reconcile": 2, "expire": 2, "explain": 3, "nearest": 2,
 }  # fmt: skip
 
 

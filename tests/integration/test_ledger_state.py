@@ -31,7 +31,7 @@ def populated(ledger: Ledger) -> Ledger:
     ledger.start("pinned")
     ledger.submit("ended", "bob", wants())
     ledger.delete("ended")
-    ledger.submit("parked", "cleo", wants())
+    ledger.submit("parked", "cleo", wants(wait=True))
     ledger.submit("big", "bob", wants(gpu="4"))
     time.sleep(0.01)
     ledger.expire()

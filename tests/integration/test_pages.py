@@ -304,3 +304,16 @@ def test_a_template_is_changed_and_deleted_by_its_owner(
     assert page.post("/templates/mine", data={**opened(page), "title": "Second"}).status_code == 303
     page.post("/templates/mine/delete", data={"csrf": csrf(page)})
     assert page.get("/templates/mine").status_code == 404
+
+
+def test_what_is_over_a_quota_by_itself_is_told_where_it_is_asked_for_and_where_it_waits(
+    page: FlaskClient, ada: FlaskClient, parts: Services, ready: None
+) -> None:
+    parts.ledger.set_quota("ada", Quota(cpu_milli=500))
+    sent = {"csrf": csrf(page), "key": key_of(page), "cpu": "2"}
+    shown = page.post("/new/check", data=sent, headers=HTML).text
+    assert "Never: by itself it is over its owner&#39;s quota of CPU." in shown
+    assert "With 0.5 cores it would start now." in shown
+    waiting = ada.post("/api/v1/environments", json={"resources": {"cpu": "2"}, "wait": True}).get_json()["id"]
+    told = page.get(f"/environments/{waiting}").text
+    assert "By itself it is over its owner’s quota of CPU. Within it could be had 0.5 cores" in told
