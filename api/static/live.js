@@ -107,6 +107,7 @@ async function send(form, button) {
     });
     if (answer.ok) {
       etag = "";
+      form.closest("dialog")?.close();
       if (new URL(answer.url).pathname === location.pathname) {
         await refresh();
         form.reset(); // its fields show what holds now, no more what was typed
