@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
@@ -18,12 +21,18 @@ from common.environment import Environment
 from common.errors import ChannelClosed, NotFound, RedisUnavailable
 from common.states import State
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 blueprint = Blueprint("logs", __name__)
 
 PAGE_LINES = 1000
 TAIL_LINES = 1000
 FOLLOW_SECONDS = 6 * 3600.0  # plain text has no ids to come back with, so it lives longer than an event stream
 LOOK_SECONDS = 0.5  # a line of the log is no event, so nothing wakes for it
+
+STAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z", re.ASCII)
+FIRST_YEAR = 1971  # the engine counts from 1970
 
 _MAKING = frozenset({State.QUEUED, State.CLAIMED, State.BUILDING, State.STARTING})
 _PLAIN = "text/plain; charset=utf-8"
@@ -40,6 +49,8 @@ _PLAIN = "text/plain; charset=utf-8"
         parameter(
             "tail", "the last lines of a container", type="integer", minimum=1, maximum=100_000, default=TAIL_LINES
         ),
+        flag("timestamps", "each line of a container behind the moment at which it was written"),
+        parameter("since", "only lines of a container after this moment, as `timestamps` gives it", type="string"),
     ),
     refuses=(409,),
 )
@@ -79,14 +90,26 @@ def _is_making(parts: Services, env_id: str) -> bool:
 def _container(found: Environment) -> Response:
     tail = bodies.number("tail", TAIL_LINES, 1, 100_000)
     services().openings.check(principal().user)  # before the host begins to send
-    end = remote.ask(found, "logs", tail=tail, follow=bodies.flag("follow"))
-    return streams.live(_output(end), _PLAIN)
+    wanted = {"follow": bodies.flag("follow"), "timestamps": bodies.flag("timestamps"), "since": _since()}
+    end = remote.ask(found, "logs", tail=tail, **wanted)
+    return streams.live(_output(end, request.environ), _PLAIN)
 
 
-def _output(end: ClientEnd) -> Iterator[bytes]:
+def _since() -> str:
+    text = request.args.get("since", "")
+    try:
+        valid = not text or (STAMP.fullmatch(text) and datetime.fromisoformat(text[:19]).year >= FIRST_YEAR)
+    except ValueError:  # as of February 30
+        valid = False
+    if not valid:
+        raise Refused(400, "since is a moment as timestamps=1 gives it, as in 2026-01-31T23:59:59.123456789Z.")
+    return text
+
+
+def _output(end: ClientEnd, environ: WSGIEnvironment) -> Iterator[bytes]:
     after, until = "0", time.monotonic() + FOLLOW_SECONDS
     try:
-        while time.monotonic() < until:
+        while time.monotonic() < until and not streams.hung_up(environ):
             for output in end.read(after):
                 after = output.id
                 if output.kind == "error":

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import select
+import socket
+import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -35,6 +38,17 @@ def resume_after() -> str:
     if not STREAM_ID.fullmatch(text):
         raise Refused(400, "Last-Event-ID and after take an id that this stream gave, or 0.")
     return text
+
+
+def hung_up(environ: Mapping[str, Any]) -> bool:
+    """Whether the client has gone. A text in which nothing new comes has nothing to write that would find it out."""
+    connection = environ.get("gunicorn.socket")
+    if connection is None or not select.select([connection], [], [], 0)[0]:
+        return False
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except (OSError, ValueError):  # reset; TLS cannot be looked into
+        return not isinstance(connection, ssl.SSLSocket)
 
 
 def message(data: object, entry_id: str = "", event: str = "") -> str:

@@ -130,15 +130,28 @@ class SimulatedHost:
                 end.exit(0)
                 return
             if end.request["op"] == "logs":
-                end.send(b"hello from the container\n")
-                if "chatty" in self._ledger.get(end.request["env"]).contract.libraries:
-                    self.go_on.wait(20)
-                    end.send(b"\x1b[31mmore\x1b[0m from <b>it</b>\n")
-                end.exit(0)
+                self._container_log(end)
                 return
             self._command(end)
         except ChannelClosed:
             return
+
+    def _container_log(self, end: WorkerEnd) -> None:
+        """Followed, it ends with its container, as the engine's does."""
+        request = end.request
+
+        def write(stamp: str, line: bytes) -> None:
+            if stamp > request["since"]:
+                end.send(f"{stamp} ".encode() + line if request["timestamps"] else line)
+
+        write("2026-01-01T00:00:01.000000000Z", b"hello from the container\n")
+        if "chatty" in self._ledger.get(request["env"]).contract.libraries:
+            while not self.go_on.wait(0.1):
+                end.receive(0.01)
+            write("2026-01-01T00:00:02.000000000Z", b"\x1b[31mmore\x1b[0m from <b>it</b>\n")
+        while request["follow"] and self._ledger.get(request["env"]).state is State.RUNNING and not self._over.is_set():
+            end.receive(0.1)
+        end.exit(0)
 
     def _checked(self, end: WorkerEnd) -> dict[str, Any]:
         libraries = end.request["contract"]["libraries"]

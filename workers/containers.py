@@ -166,9 +166,9 @@ class Containers:
         kills = partial(self._kernel.oom_kills, found.pid)
         return Exec(self.engine, found.container_id, command, tty, oom_kills=kills)
 
-    def logs(self, env_id: str, tail: int, follow: bool) -> LogStream:
-        """What the container's main process wrote. Raises NotFound."""
-        return self.engine.logs(self._one(env_id).container_id, tail, follow)
+    def logs(self, env_id: str, tail: int, follow: bool, since: str, timestamps: bool) -> LogStream:
+        """What the container's main process wrote, as `Engine.logs` has it. Raises NotFound."""
+        return self.engine.logs(self._one(env_id).container_id, tail, follow, since, timestamps)
 
     def _one(self, env_id: str) -> Found:
         for found in self._of(env_id):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import docker
@@ -28,6 +29,7 @@ ORIGIN = "dcloud.request"  # id of the HTTP request that began it
 BUILDER = "dcloud.builder"
 
 TIMEOUT_SECONDS = 120
+STAMP_BYTES = len("2026-01-31T23:59:59.123456789Z ")  # before each piece of a log
 CONNECTIONS = 128  # streams of logs and sessions hold one each
 
 
@@ -124,13 +126,15 @@ class Engine:
         with translated():
             yield from stream
 
-    def logs(self, container_id: str, tail: int, follow: bool) -> LogStream:
-        """What the container's main process wrote, in pieces."""
+    def logs(self, container_id: str, tail: int, follow: bool, since: str, timestamps: bool) -> LogStream:
+        """What the container's main process wrote after the moment `since`, a piece's own stamp, or ever ("")."""
+        second = int(datetime.fromisoformat(since[:19]).replace(tzinfo=UTC).timestamp()) if since else None
         with translated():
             stream = self._api.logs(
-                container_id, stdout=True, stderr=True, stream=True, tail=tail if tail >= 0 else "all", follow=follow
-            )
-            return LogStream(stream)
+                container_id, stdout=True, stderr=True, stream=True, timestamps=True, since=second, follow=follow,
+                tail=tail if tail >= 0 else "all",
+            )  # fmt: skip
+            return LogStream(stream, since, timestamps)
 
     def cdi_directories(self) -> list[str]:
         """Where the engine finds the devices that it can hand over itself (CDI); none where it cannot."""
@@ -269,15 +273,20 @@ class Engine:
 
 
 class LogStream:
-    """What a container wrote, in pieces, to be gone through once."""
+    """What a container wrote, to be gone through once: pieces of a line each, or of 16 KiB of a longer one."""
 
-    def __init__(self, stream: Any):
+    def __init__(self, stream: Any, since: str, timestamps: bool):
+        """`stream` gives each behind its stamp; the stamps' order is that of their text."""
         self._stream = stream
+        self._since = since.encode()
+        self._from = 0 if timestamps else STAMP_BYTES
 
     def __iter__(self) -> Iterator[bytes]:
         with translated():
             try:
-                yield from self._stream
+                for piece in self._stream:
+                    if piece[: STAMP_BYTES - 1] > self._since:
+                        yield piece[self._from :]
             finally:
                 self._stream._response.close()
 

@@ -199,9 +199,9 @@ class Host:
         """A command in the environment, as its user. Raises NotFound, EngineError."""
         return self.containers_.exec(env_id, command, tty)
 
-    def logs(self, env_id: str, tail: int, follow: bool) -> LogStream:
-        """What the container's main process wrote. Raises NotFound."""
-        return self.containers_.logs(env_id, tail, follow)
+    def logs(self, env_id: str, tail: int, follow: bool, since: str, timestamps: bool) -> LogStream:
+        """What the container's main process wrote, as `Engine.logs` has it. Raises NotFound."""
+        return self.containers_.logs(env_id, tail, follow, since, timestamps)
 
     def _layer(self, job: Job, base: BaseImage, report: Report) -> Layer:
         """The layer of the job's libraries, in builds for its GPUs."""

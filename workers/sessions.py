@@ -137,7 +137,8 @@ class Sessions:
     def _logs(self, end: WorkerEnd) -> None:
         request = end.request
         follow = bool(request.get("follow"))
-        log = self.member.host.logs(request["env"], int(request.get("tail", 1000)), follow)
+        since, timestamps = request.get("since", ""), bool(request.get("timestamps"))
+        log = self.member.host.logs(request["env"], int(request.get("tail", 1000)), follow, since, timestamps)
         end.opened()
         ended = threading.Event()
         broken: list[Exception] = []

@@ -1,6 +1,11 @@
 // The two logs of an environment as tabs. What the container writes is followed while it runs and somebody looks.
 
 const MOST_CHARACTERS = 200_000;
+const MOST_LINES = 100_000; // that are asked for after a break
+const STAMPED = /^(\d{4}-\d\d-\d\dT[\d:.]+Z) (.*)$/s;
+const REFUSED = [400, 401, 403, 404];
+const FIRST_MS = 500;
+const MOST_MS = 10_000;
 const CODES = /\x1b\[[0-9;?]*[A-Za-z]/g; // colours and the like, which are for terminals
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
@@ -28,23 +33,56 @@ function write(text) {
   if (away < 80) box.scrollTop = box.scrollHeight;
 }
 
-async function follow() {
-  const mine = (following = new AbortController());
-  box.textContent = "";
-  notice.textContent = "";
+/** Lines as they come, each behind the moment at which it was written; the last of these, however it ended. */
+async function take(answer, since) {
+  let rest = "";
+  let last = since;
   try {
-    const answer = await fetch(`${panel.dataset.log}&follow=1`, { signal: mine.signal });
-    if (!answer.ok) throw new Error((await answer.json()).detail);
     for (const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader(); ; ) {
       const { value, done } = await reader.read();
       if (done) break;
-      write(value);
+      const lines = (rest + value).split("\n");
+      rest = lines.pop();
+      const texts = lines.map((line) => line.match(STAMPED) || [line, "", line]);
+      last = texts.findLast(([, stamp]) => stamp)?.[1] || last;
+      if (lines.length) write(texts.map(([, , text]) => `${text}\n`).join(""));
     }
-    notice.textContent = box.textContent ? "Nothing more comes." : "It has written nothing.";
-  } catch (error) {
-    if (following !== mine) return; // nobody looks any more, or another began
-    notice.textContent = error instanceof TypeError ? "The connection was lost." : error.message;
+  } catch {
+    // lost, or nobody looks any more
   }
+  return last;
+}
+
+/** Until the container ends or nobody looks: what is lost is asked for again, from the last line on that came. */
+async function follow() {
+  const mine = (following = new AbortController());
+  const alone = () => !mine.signal.aborted && (following === mine || !following);
+  box.textContent = "";
+  notice.textContent = "";
+  for (let since = "", tries = 0; ; tries += 1) {
+    try {
+      const more = since && `&since=${since}&tail=${MOST_LINES}`;
+      const answer = await fetch(`${panel.dataset.log}&follow=1&timestamps=1${more}`, { signal: mine.signal });
+      if (REFUSED.includes(answer.status)) {
+        notice.textContent = (await answer.json()).detail;
+        return;
+      }
+      if (answer.ok) {
+        notice.textContent = "";
+        const last = await take(answer, since);
+        if (last !== since) tries = 0;
+        since = last;
+      }
+    } catch {
+      // nobody answers; what is said below holds for it too
+    }
+    if (!alone()) return; // nobody looks any more, or another began
+    if (!runs()) break;
+    if (tries) notice.textContent = "The connection was lost; trying again…";
+    await new Promise((resolve) => setTimeout(resolve, Math.min(MOST_MS, FIRST_MS * 2 ** tries)));
+    if (!alone()) return;
+  }
+  notice.textContent = box.textContent ? "Nothing more comes." : "It has written nothing.";
 }
 
 /** Begin or end, as the tab, the page and the environment stand. */

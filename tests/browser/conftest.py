@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from api_fixtures import app, host, parts, served, server, settings, token_of
+from api_fixtures import app, parts, served, server, settings, token_of
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from seen import sign_in
+from simulated_host import SimulatedHost
 
-__all__ = ["app", "host", "parts", "served", "server", "settings", "token_of"]
+__all__ = ["app", "parts", "served", "server", "settings", "token_of"]
 
 expect.set_options(timeout=10_000)
 
@@ -43,6 +44,15 @@ def visitor(browser: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert errors == []
+
+
+@pytest.fixture
+def host(redis_url: str) -> Iterator[SimulatedHost]:
+    """A host by a name that a lab would give it: it is in pictures."""
+    simulated = SimulatedHost(redis_url, name="gpu-1")
+    simulated.start()
+    yield simulated
+    simulated.stop()
 
 
 @pytest.fixture

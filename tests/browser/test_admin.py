@@ -100,7 +100,7 @@ def test_the_queue_says_who_waits_for_what_and_why(
     admin.get_by_role("link", name="Queue").click()
     row = admin.get_by_role("row").filter(has_text="second")
     expect(row).to_contain_text("ada")
-    expect(row).to_contain_text("sim lacks 1 GPU")
+    expect(row).to_contain_text("gpu-1 lacks 1 GPU")
     photograph(admin, "queue")
 
 

@@ -53,7 +53,7 @@ def test_by_keyboard_alone(page: Page, server: Any, host: Any, token_of: Callabl
     page.keyboard.press("Enter")
     reach(page, "Submit")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("It runs on sim.")).to_be_visible()
+    expect(page.get_by_text("It runs on gpu-1.")).to_be_visible()
     reach(page, "Delete")
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="Keep it")).to_be_focused()
@@ -81,9 +81,31 @@ def test_the_bar_is_where_it_should_be_after_the_api_was_away(
     expect(page.get_by_role("progressbar")).to_have_attribute("value", "60")
     host.go_on.set()
     with serving(redis_url, port, tmp_path / "api.log"):
-        expect(page.get_by_text("It runs on sim.")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("It runs on gpu-1.")).to_be_visible(timeout=20_000)
         expect(page.get_by_role("progressbar")).to_have_attribute("value", "100")
         expect(page.get_by_text("The server cannot be reached")).to_be_hidden()
+
+
+def test_the_log_of_a_container_goes_on_after_the_api_was_away(
+    page: Page, redis_url: str, host: Any, token_of: Callable[..., str], tmp_path: Path
+) -> None:
+    port, said = free_port(), page.get_by_label("What the container writes")
+    with serving(redis_url, port, tmp_path / "api.log") as server:
+        with Client(server.url, token_of("ada")) as client:
+            env_id = client.submit(b'{"env-name": "lab", "language": {"libraries": ["chatty"]}}').id
+        sign_in(page, server.url, token_of("ada"))
+        page.goto(f"{server.url}/environments/{env_id}")
+        expect(page.get_by_text("It runs on gpu-1.")).to_be_visible()
+        page.get_by_role("tab", name="Container").click()
+        expect(said).to_have_text("hello from the container")
+    expect(page.get_by_text("The connection was lost; trying again…")).to_be_visible()
+    host.go_on.set()
+    with serving(redis_url, port, tmp_path / "api.log"):
+        expect(said).to_have_text("hello from the container\nmore from <b>it</b>", timeout=20_000)
+        expect(page.get_by_text("The connection was lost; trying again…")).to_be_hidden()
+        page.get_by_role("button", name="Stop").click()
+        expect(page.get_by_text("Nothing more comes.")).to_be_visible()
+        expect(said).to_have_text("hello from the container\nmore from <b>it</b>")
 
 
 def test_whatever_was_written_is_text(signed_in: Page, server: Any, parts: Any, token_of: Callable[..., str]) -> None:

@@ -27,12 +27,12 @@ def test_from_the_form_to_running(form: Page) -> None:
     add.press("Enter")
     expect(form.get_by_role("button", name="Remove pandas==3.1.1", exact=True)).to_be_visible()
     form.get_by_label("GPU", exact=True).select_option("Any GPU")
-    expect(form.locator("#outlook")).to_contain_text("Starts now on sim")
+    expect(form.locator("#outlook")).to_contain_text("Starts now on gpu-1")
     expect(form.locator("#contract")).to_contain_text('"pandas==3.1.1"')
     photograph(form, "new")
     form.get_by_role("button", name="Submit").click()
     expect(form.get_by_role("heading", name="vision-lab")).to_be_visible()
-    expect(form.get_by_text("It runs on sim.")).to_be_visible()
+    expect(form.get_by_text("It runs on gpu-1.")).to_be_visible()
     for name in ("torch", "numpy", "pandas==3.1.1"):
         expect(form.get_by_text(name, exact=True).first).to_be_visible()
     form.get_by_role("link", name="Again with changes").click()
@@ -54,9 +54,9 @@ def test_what_can_never_fit_offers_what_would(form: Page) -> None:
     expect(form.locator("#wrong-gpu")).to_contain_text("1 such GPU")
     form.get_by_role("button", name="Use that").click()
     expect(form.get_by_label("How many GPUs")).to_have_value("1")
-    expect(form.locator("#outlook")).to_contain_text("Starts now on sim")
+    expect(form.locator("#outlook")).to_contain_text("Starts now on gpu-1")
     form.get_by_role("button", name="Submit").click()
-    expect(form.get_by_text("It runs on sim.")).to_be_visible()
+    expect(form.get_by_text("It runs on gpu-1.")).to_be_visible()
 
 
 def test_a_pasted_list_and_a_dropped_file_fill_it(form: Page, tmp_path: Any) -> None:

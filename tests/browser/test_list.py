@@ -116,7 +116,7 @@ def test_one_environment_from_waiting_to_running(
     parts.stats.write({env_id: Use(730, 900_000_000, 2_000_000_000, 0, 0, 3, 0)})
     host.go_on.set()
     for each in (page, other):
-        expect(each.get_by_text("It runs on sim.")).to_be_visible()
+        expect(each.get_by_text("It runs on gpu-1.")).to_be_visible()
         expect(each.get_by_role("progressbar")).to_have_attribute("value", "100")
     expect(page.get_by_role("img", name="CPU over the last hour, now 0.73 cores")).to_be_visible()
     photograph(page, "environment-running")
@@ -137,7 +137,7 @@ def test_what_the_container_writes_is_followed_in_a_tab(
 ) -> None:
     page = signed_in
     page.goto(f"{server.url}/environments/{submit('lab', 'chatty')}")
-    expect(page.get_by_text("It runs on sim.")).to_be_visible()
+    expect(page.get_by_text("It runs on gpu-1.")).to_be_visible()
     page.get_by_role("tab", name="Build").focus()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("tab", name="Container", selected=True)).to_be_focused()
@@ -146,13 +146,13 @@ def test_what_the_container_writes_is_followed_in_a_tab(
     expect(page.locator("#log")).to_be_hidden()
     host.go_on.set()
     expect(said).to_have_text("hello from the container\nmore from <b>it</b>")
-    expect(page.get_by_text("Nothing more comes.")).to_be_visible()
     photograph(page, "container-log", [(1280, "light"), (400, "dark")])
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("its files are kept")).to_be_visible()
+    expect(page.get_by_text("Nothing more comes.")).to_be_visible()
     expect(said).to_contain_text("more from")  # the last words stay to be read
     page.get_by_role("button", name="Start").click()
-    expect(page.get_by_text("It runs on sim.")).to_be_visible()
+    expect(page.get_by_text("It runs on gpu-1.")).to_be_visible()
     expect(said).to_contain_text("hello from the container")
     page.get_by_role("tab", name="Build").click()
     expect(page.locator("#log")).to_be_visible()
@@ -176,7 +176,7 @@ def test_each_step_is_shown_as_it_happens_and_without_the_stream_a_little_later(
         expect(page.get_by_role("progressbar")).to_have_attribute("value", "60")
     host.go_on.set()
     for page in (at_once, later):
-        expect(page.get_by_text("It runs on sim.")).to_be_visible()
+        expect(page.get_by_text("It runs on gpu-1.")).to_be_visible()
         expect(page.get_by_role("progressbar")).to_have_attribute("value", "100")
     with at_once.expect_event("requestfailed", lambda request: "/events?" in request.url):
         at_once.evaluate(
@@ -200,7 +200,7 @@ def test_what_is_wrong_while_it_runs_is_told(
     env_id = submit("lab")
     page = signed_in
     page.goto(f"{server.url}/environments/{env_id}")
-    expect(page.get_by_text("It runs on sim.")).to_be_visible()
+    expect(page.get_by_text("It runs on gpu-1.")).to_be_visible()
     host.warn(env_id, "storage_nearly_full", "Its storage is nearly full: 97 % are taken.")
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("97 % are taken")
@@ -249,14 +249,14 @@ def test_hosts_show_what_is_free_and_whose_the_rest_is(
         wanted = {"gpu": f"H100:{gpus}", "cpu": f"{gpus * 8}", "ram": f"{gpus * 64}GiB", "storage": "400GB"}
         submit(name, user=user, resources=wanted)
         assert parts.ledger.claim("gpu-2", epoch)
-    submit("mine", resources={"gpu": "H200:1", "cpu": "2"})
-    submit("theirs", user="eve", resources={"gpu": "0", "cpu": "1", "ram": "2GB"})
+    submit("sparse-nets", resources={"gpu": "H200:1", "cpu": "2"})
+    submit("alignment", user="eve", resources={"gpu": "0", "cpu": "1", "ram": "2GB"})
     page = signed_in
     page.get_by_role("link", name="Hosts").click()
-    expect(page.get_by_role("img", name="CPU: 5 of 8 free; mine: 2; another user: 1")).to_be_visible()
-    expect(page.get_by_text("theirs")).to_have_count(0)
+    expect(page.get_by_role("img", name="CPU: 5 of 8 free; sparse-nets: 2; another user: 1")).to_be_visible()
+    expect(page.get_by_text("alignment")).to_have_count(0)
     photograph(page, "hosts")
     root = visitor()
     sign_in(root, server.url, token_of("root", "admin"))
     root.get_by_role("link", name="Hosts").click()
-    expect(root.get_by_role("img", name="CPU: 5 of 8 free; mine of ada: 2; theirs of eve: 1")).to_be_visible()
+    expect(root.get_by_role("img", name="CPU: 5 of 8 free; sparse-nets of ada: 2; alignment of eve: 1")).to_be_visible()
