@@ -6,6 +6,7 @@ from flask import Flask, Response, current_app, g, request, url_for
 from werkzeug.exceptions import HTTPException
 
 from api.pages.blueprint import blueprint, page, see
+from api.pages.sessions import following
 from common import addresses
 
 TITLES = {
@@ -13,8 +14,12 @@ TITLES = {
     403: "Not allowed",
     404: "Nothing is here",
     405: "That is not how it works",
+    408: "That took too long",
     409: "Not possible just now",
+    410: "That is over",
+    412: "It has changed meanwhile",
     413: "That is too large",
+    415: "That cannot be read",
     422: "It was refused",
     429: "Too much at once",
     503: "Not available for a moment",
@@ -51,14 +56,20 @@ def _show(answer: Response) -> Response:
     title = TITLES.get(answer.status_code, "Something in DCloud broke")
     return page(
         "failure.html", answer.status_code, title=title, detail=body["detail"], errors=body.get("errors", []),
+        again="" if request.method == "GET" else following(_before()) or url_for("pages.home"),
         number=g.get("request_id", ""),
     )  # fmt: skip
 
 
 def _sign_in() -> Response:
     """To the way in, and from there back."""
-    at = request.full_path.rstrip("?") if request.method == "GET" else addresses.parts(request.referrer or "/").path
+    at = request.full_path.rstrip("?") if request.method == "GET" else _before()
     return see(url_for("pages.home", next=at))
+
+
+def _before() -> str:
+    """The page with the form that was sent; what the form was sent to cannot be looked at."""
+    return addresses.parts(request.referrer or "/").path
 
 
 def _reads_pages() -> bool:

@@ -21,9 +21,11 @@ from api.services import services
 from common import contract, ids
 from common.contract import Contract
 from common.errors import Conflict, ContractError, Taken
-from common.imports import format_of
+from common.imports import FORMATS, format_of
 
 MOST_TEMPLATES = 24
+UNREADABLE = 415
+NO_FORMAT = f"That file is none that is read here: a contract in JSON, YAML or TOML, or {', '.join(FORMATS)}."
 SENT_ALREADY = "This form was sent once already, with other values (in another tab?). Submit again to make one more."
 
 
@@ -105,6 +107,10 @@ def fill() -> Response:
         values, faults = Fields.of(wanted), Faults()
     except ContractError as error:
         values, faults = Fields(), Faults({"": [f"{p.path}: {p.message}".lstrip(": ") for p in error.problems]})
+    except Refused as error:
+        if error.status != UNREADABLE:
+            raise
+        return _form(Fields(), ids.new_id(), Faults({"": [NO_FORMAT]}), UNREADABLE)
     return _form(values, ids.new_id(), faults, notes=notes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from simulated_host import SimulatedHost
 
+from api.pages.failures import TITLES
 from api.pages.together import _yes
+from api.problem_types import TYPES
 from api.services import Services
 from common.imports.formats import MAX_LOCK_BYTES
 from common.inventory import Inventory, Offer
@@ -243,6 +246,26 @@ def test_a_lock_may_be_as_large_on_the_page_as_in_the_import(page: FlaskClient, 
     assert "six==1.17.0" in fill(MAX_LOCK_BYTES).text
     assert fill(2 * MAX_LOCK_BYTES).status_code == 413
     assert page.post("/new", data={"csrf": secret, "libraries": "x" * 90_000}).status_code == 413
+
+
+@pytest.mark.parametrize("name", ["cat.png", ""])
+def test_a_file_of_another_kind_is_told_in_the_form(page: FlaskClient, ready: None, name: str) -> None:
+    data = {"csrf": csrf(page), "file": (BytesIO(b"\x89PNG"), name, "application/octet-stream")}
+    answer = page.post("/new/fill", data=data, headers=HTML)
+    assert answer.status_code == 415
+    assert "requirements.txt" in answer.text
+    assert 'id="new"' in answer.text
+
+
+def test_who_tries_again_comes_to_the_form(page: FlaskClient, ready: None) -> None:
+    for referrer, again in (("http://localhost/new?key=x", "/new"), ("http://localhost//evil.example", "/"), ("", "/")):
+        answer = page.post("/new", data={"csrf": csrf(page), "key": "!"}, headers={**HTML, "Referer": referrer})
+        assert answer.status_code == 400
+        assert f'href="{again}">Try again' in answer.text
+
+
+def test_every_kind_of_problem_has_its_title() -> None:
+    assert {*TITLES, 401} >= TYPES.keys() - {500}
 
 
 def test_whether_libraries_go_together_is_asked_of_a_host(page: FlaskClient, host: SimulatedHost) -> None:
