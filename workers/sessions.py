@@ -9,12 +9,15 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from redis import RedisError
 
 from common.channel import WorkerEnd
 from common.contract import Contract
-from common.errors import ChannelClosed, DCloudError, NotFound
+from common.errors import ChannelClosed, ChannelFull, DCloudError, NotFound
 from common.ledger import client_of
 from common.states import State
 from workers import outcomes
@@ -26,6 +29,7 @@ from workers.provision import Exec
 log = logging.getLogger(__name__)
 
 MAX_SESSIONS = 64
+MAX_OF_ONE = 16  # owner's, so that nobody shuts the others out
 ENDING_SECONDS = 1.0  # for the engine to say how a command ended whose output has
 MAX_CHECKS = 4  # at the same time: each takes a core for as long as the resolver thinks
 
@@ -37,6 +41,8 @@ class Sessions:
         self.member = member
         self._slots = threading.BoundedSemaphore(MAX_SESSIONS)
         self._checks = threading.BoundedSemaphore(MAX_CHECKS)
+        self._owners: Counter[str] = Counter()
+        self._mutex = threading.Lock()
         # decodes nothing: a session carries bytes; the timeout is above the channel's own waiting
         self._redis = client_of(member.settings.redis_url, decode=False, timeout_seconds=10)
 
@@ -68,11 +74,11 @@ class Sessions:
             if end.request["op"] == "check":
                 self._check_libraries(end)
                 return
-            self._check(end.request["env"])
-            if end.request["op"] == "exec":
-                self._exec(end)
-            else:
-                self._logs(end)
+            with self._one_of(self._owner(end.request["env"])):
+                if end.request["op"] == "exec":
+                    self._exec(end)
+                else:
+                    self._logs(end)
         except ChannelClosed:
             pass  # the client has gone
         except DCloudError as error:
@@ -83,10 +89,25 @@ class Sessions:
             log.exception("a session broke")
             end.error("The session broke on the host. Try again; the worker's log has the details.")
 
-    def _check(self, env_id: str) -> None:
+    def _owner(self, env_id: str) -> str:
         environment = self.member.ledger.get(env_id)
         if environment.host != self.member.name or environment.state is not State.RUNNING:
             raise NotFound(f"It is {environment.state}; only a running environment can be entered.")
+        return environment.owner
+
+    @contextmanager
+    def _one_of(self, owner: str) -> Iterator[None]:
+        """One session more of an owner's environments. Raises ChannelFull."""
+        with self._mutex:
+            if self._owners[owner] >= MAX_OF_ONE:
+                raise ChannelFull(f"You have {MAX_OF_ONE} open sessions on this host. Close one and try again.")
+            self._owners[owner] += 1
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._owners[owner] -= 1
+                self._owners = +self._owners
 
     def _exec(self, end: WorkerEnd) -> None:
         request = end.request

@@ -5,16 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, cast
 
 import pytest
 from own_redis import OwnRedis, own_redis
+from simulated_host import SimulatedHost
 
+from common import contract, ids
 from common.channel import ClientEnd, Input, WorkerEnd
+from common.errors import ChannelClosed
 from common.ledger import Ledger
 from common.settings import Settings
+from common.states import State
 from workers.member import Member
-from workers.sessions import Sessions, _Passed
+from workers.sessions import MAX_OF_ONE, Sessions, _Passed
 
 __all__ = ["own_redis"]
 
@@ -73,3 +79,42 @@ def test_a_terminal_is_closed_when_nothing_passes_it_for_too_long(redis_url: str
     assert (command.closed, command.given) == (True, [b"x"] * 5)
     assert passed.too_long_ago() == bool(limit_seconds)
     sessions._redis.close()
+
+
+@pytest.fixture
+def simulated(redis_url: str) -> Iterator[SimulatedHost]:
+    host = SimulatedHost(redis_url, name="sim")
+    host.start()
+    yield host
+    host.stop()
+
+
+def test_nobody_shuts_others_out_of_a_host(simulated: SimulatedHost, redis_url: str) -> None:
+    simulated.become_deaf()  # who answers is ours
+    settings = Settings.from_env({"DCLOUD_REDIS_URL": redis_url, "DCLOUD_HOST_NAME": "sim"})
+    ledger = Ledger.connect(settings)
+    env_id = ledger.submit(ids.new_id(), "ann", contract.parse({"resources": {"cpu": "0.1", "ram": "64MiB"}})).id
+    deadline = time.monotonic() + 60
+    while ledger.get(env_id).state is not State.RUNNING:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    sessions = Sessions(Member(settings, ledger, cast(Any, None)))
+    with ExitStack() as opened:
+        for _ in range(MAX_OF_ONE):
+            opened.enter_context(sessions._one_of("ann"))
+        thread = threading.Thread(target=_answer, args=(ledger, sessions))
+        thread.start()
+        request = {"op": "exec", "env": env_id, "command": ["cat"], "tty": False}
+        with pytest.raises(ChannelClosed, match=f"{MAX_OF_ONE} open sessions"):
+            ClientEnd.open(sessions._redis, ledger.keys, "sim", request)
+        thread.join()
+        with sessions._one_of("ben"):
+            pass
+    with sessions._one_of("ann"):
+        pass
+    ledger.redis.close()
+
+
+def _answer(ledger: Ledger, sessions: Sessions) -> None:
+    asked: Any = ledger.redis.blpop([ledger.keys.control("sim")], timeout=30)
+    sessions.open(asked[1])
