@@ -26,13 +26,14 @@ from api.pages import (
     shell,
     templates,
     tokens,
+    webhooks,
     words,
 )
 from api.pages.blueprint import blueprint
 
 __all__ = [
     "audit", "environment", "environments", "flower", "hosts", "limits", "new", "people", "provider", "queue",
-    "register", "sessions", "shell", "templates", "tokens",
+    "register", "sessions", "shell", "templates", "tokens", "webhooks",
 ]  # fmt: skip
 
 # endpoint, name, for admins only
@@ -44,6 +45,7 @@ NAVIGATION = (
     ("pages.people", "People", True),
     ("pages.audit", "Audit", True),
     ("pages.flower", "Flower", True),
+    ("pages.webhooks", "Webhooks", False),
     ("pages.account", "Account", False),
 )
 

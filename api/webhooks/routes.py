@@ -70,14 +70,14 @@ def create() -> Response:
 @described("Webhook", parameters=(IF_NONE_MATCH,), headers=("ETag",), also={304: "it did not change"})
 def webhook(hook_id: str) -> Response:
     """One webhook, with how its last delivery went."""
-    return conditions.answer(wired(_found(hook_id)))
+    return conditions.answer(wired(visible(hook_id)))
 
 
 @blueprint.delete("/webhooks/<hook_id>")
 @described(None, 204, parameters=(IF_MATCH,), refuses=(412,))
 def delete(hook_id: str) -> Response:
     """Delete it; what is on its way to it is given up."""
-    services().webhooks.delete(_found(hook_id), lambda hook: conditions.require(conditions.tag(wired(hook))))
+    services().webhooks.delete(visible(hook_id), lambda hook: conditions.require(conditions.tag(wired(hook))))
     return Response(status=204)
 
 
@@ -97,7 +97,7 @@ def wired(hook: Webhook) -> dict[str, Any]:
     }
 
 
-def _found(hook_id: str) -> Webhook:
+def visible(hook_id: str) -> Webhook:
     """The webhook, where it is the caller's or the caller is an admin. Raises NotFound."""
     if ids.PATTERN.fullmatch(hook_id):
         found = services().webhooks.get(hook_id)
