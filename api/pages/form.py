@@ -24,6 +24,7 @@ PATHS = (
     ("env-name", "name"), ("os.packages", "packages"), ("os", "system"), ("language.libraries", "libraries"),
     ("language", "python"), ("resources.cpu", "cpu"), ("resources.ram", "ram"), ("resources.gpu", "gpu"),
     ("resources.storage", "storage"), ("lifetime", "lifetime"), ("priority", "priority"),
+    ("variables", "variables"),
 )  # fmt: skip
 
 _NAME = re.compile(r"[A-Za-z0-9._-]*")
@@ -42,6 +43,7 @@ class Fields:
     libraries: str = ""  # one a line
     lock: str = ""  # all libraries with versions and hashes; then `libraries` is empty
     packages: str = ""
+    variables: str = ""  # NAME=value, one a line
     cpu: str = "1"  # cores
     ram: str = "2"  # GiB
     storage: str = "10"  # GiB
@@ -56,8 +58,9 @@ class Fields:
     @classmethod
     def sent(cls, form: Mapping[str, str]) -> Fields:
         """What a browser sent; what is missing is as in an empty form, but for a box that is not ticked."""
-        known = {entry.name: form[entry.name].strip() for entry in fields(cls) if entry.name in form}
-        return cls(**known)
+        known = {entry.name: form[entry.name] for entry in fields(cls) if entry.name in form}
+        # the value of a variable may end with a space
+        return cls(**{name: text if name == "variables" else text.strip() for name, text in known.items()})
 
     @classmethod
     def of(cls, contract: Contract) -> Fields:
@@ -70,6 +73,7 @@ class Fields:
             name=contract.name, system=f"{contract.os.name} {contract.os.version}", python=contract.language.version,
             framework=framework, libraries="\n".join(libraries), lock=contract.lock,
             packages=" ".join(contract.packages),
+            variables="\n".join(f"{name}={value}" for name, value in contract.variables),
             cpu=f"{wanted.cpu_milli / 1000:g}", ram=_gib(wanted.ram_mib), storage=_gib(wanted.storage_mib),
             gpu=_gpu(wanted.gpus), gpus=str(wanted.gpus.count or 1),
             lifetime=_lifetime(contract.lifetime_seconds), priority=str(contract.priority),
@@ -93,6 +97,7 @@ class Fields:
                 "ram": self.ram and f"{self.ram}GiB", "cpu": self.cpu, "gpu": self._gpu_text(),
                 "storage": self.storage and f"{self.storage}GiB",
             },
+            "variables": self._variables(),
             "lifetime": self.lifetime,
             "priority": self.priority,
             "wait": bool(self.wait),
@@ -114,6 +119,10 @@ class Fields:
             yield self.framework
         yield from found
 
+    def _variables(self) -> dict[str, str | None]:
+        lines = [line.partition("=") for line in self.variables.replace("\r", "").split("\n") if line.strip()]
+        return {name.strip(): value if equals else None for name, equals, value in lines}
+
     def _gpu_text(self) -> str:
         if not self.gpu:
             return "0"
@@ -131,7 +140,8 @@ class Faults:
         found = cls()
         for problem in problems:
             name = next((shown for path, shown in PATHS if problem.path.startswith(path)), "")
-            prefix = f"{problem.path}: " if not name and problem.path else ""
+            at = problem.path.removeprefix("variables.") if name == "variables" else "" if name else problem.path
+            prefix = f"{at}: " if at else ""
             found.by_field.setdefault(name, []).append(prefix + problem.message)
         return found
 

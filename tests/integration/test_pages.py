@@ -147,6 +147,7 @@ def test_what_is_made_again_is_the_same(page: FlaskClient, ready: None, parts: S
     wanted = {
         "name": "lab", "cpu": "0.25", "ram": "1.8632", "storage": "0.3", "libraries": "torch\nnumpy>=2",
         "framework": "torch", "lifetime": "90m", "priority": "3", "packages": "git", "wait": "1",
+        "variables": "A=1=2\r\nWORDS=two words \r\n",
     }  # fmt: skip
     submit(page, key_of(page), **wanted)
     (first,) = parts.ledger.environments("ada")[0]
@@ -156,13 +157,21 @@ def test_what_is_made_again_is_the_same(page: FlaskClient, ready: None, parts: S
         name: re.search(r'value="([^"]*)"[^>]* selected', options)[1]  # type: ignore[index]
         for name, options in re.findall(r'<select[^>]* name="(\w+)"[^>]*>(.*?)</select>', form, re.S)
     }
-    libraries = re.search(r'<textarea[^>]* name="libraries"[^>]*>([^<]*)<', form)
-    assert libraries
-    data = {**fields, **chosen, "libraries": libraries[1].replace("&gt;", ">"), "key": "1" * 15, "gpu": ""}
+    texts = dict(re.findall(r'<textarea[^>]* name="(\w+)"[^>]*>([^<]*)<', form))
+    texts["libraries"] = texts["libraries"].replace("&gt;", ">")
+    data = {**fields, **chosen, **texts, "key": "1" * 15, "gpu": ""}
     answer = page.post("/new", data=data)
     assert answer.status_code == 303, re.findall(r'class="wrong".*?</ul>', answer.text, re.S)
     second = parts.ledger.environments("ada")[0][0]
     assert second.contract == first.contract
+    assert second.contract.variables == (("A", "1=2"), ("WORDS", "two words "))
+
+
+def test_variables_that_cannot_be_are_told_by_name(page: FlaskClient, ready: None) -> None:
+    answer = page.post("/new", data={"csrf": csrf(page), "variables": "PATH=/\nno name\n"}, headers=HTML)
+    assert answer.status_code == 422
+    assert "PATH: cannot be set here" in answer.text
+    assert "no name: is not a variable" in answer.text
 
 
 def test_a_browser_keeps_what_its_address_names_and_asks_about_the_rest(app: Flask) -> None:
