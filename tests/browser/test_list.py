@@ -120,6 +120,12 @@ def test_one_environment_from_waiting_to_running(
         expect(each.get_by_role("progressbar")).to_have_attribute("value", "100")
     expect(page.get_by_role("img", name="CPU over the last hour, now 0.73 cores")).to_be_visible()
     photograph(page, "environment-running")
+    passed = page.locator(".timeline li").first.locator("> :last-child")
+    colours = [
+        each.evaluate("node => getComputedStyle(node, '::before').backgroundColor")
+        for each in (passed, page.locator(".timeline li.is-running > :last-child"))
+    ]
+    assert colours == ["rgb(85, 98, 111)", "rgb(23, 104, 58)"], "what has passed is calm"
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("its files are kept")).to_be_visible()
     page.get_by_text("More storage").click()
@@ -255,6 +261,8 @@ def test_hosts_show_what_is_free_and_whose_the_rest_is(
     page.get_by_role("link", name="Hosts").click()
     expect(page.get_by_role("img", name="CPU: 5 of 8 free; sparse-nets: 2; another user: 1")).to_be_visible()
     expect(page.get_by_text("alignment")).to_have_count(0)
+    expect(page.get_by_text("1 environment of another user")).to_have_count(2)
+    expect(page.get_by_text("1 GPU out of order")).to_be_visible()
     photograph(page, "hosts")
     root = visitor()
     sign_in(root, server.url, token_of("root", "admin"))
