@@ -92,7 +92,9 @@ def _container(found: Environment) -> Response:
     services().openings.check(principal().user)  # before the host begins to send
     wanted = {"follow": bodies.flag("follow"), "timestamps": bodies.flag("timestamps"), "since": _since()}
     end = remote.ask(found, "logs", tail=tail, **wanted)
-    return streams.live(_output(end, request.environ), _PLAIN)
+    answer = streams.live(_output(end, request.environ), _PLAIN)
+    answer.call_on_close(end.close)  # of a HEAD nothing is read, so `_output` does not even begin
+    return answer
 
 
 def _since() -> str:
@@ -120,5 +122,3 @@ def _output(end: ClientEnd, environ: WSGIEnvironment) -> Iterator[bytes]:
                     return
     except ChannelClosed:
         return
-    finally:
-        end.close()

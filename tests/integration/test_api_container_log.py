@@ -25,13 +25,21 @@ def at(server: Any, host: Any, parts: Any, token_of: Callable[..., str]) -> Any:
         time.sleep(0.02)
     base = f"{server.url}/api/v1/environments/{env_id}/logs"
     with httpx.Client(trust_env=False, headers={"Authorization": f"Bearer {token}"}) as http:
-        yield lambda **asked: http.stream("GET", base, params={"source": "container", **asked})
+        yield lambda method="GET", **asked: http.stream(method, base, params={"source": "container", **asked})
 
 
 def text(answer: Any) -> str:
     with answer as response:
         assert response.status_code == 200
         return "".join(response.iter_text())
+
+
+def test_of_a_head_nothing_stays_open(at: Any, parts: Any) -> None:
+    assert text(at("HEAD", follow=1)) == ""
+    until = time.monotonic() + 10  # left alone, the channel lives for a minute
+    while parts.ledger.redis.keys(parts.keys.channel_in("*")):
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_who_lost_the_connection_gets_what_came_since(at: Any, host: Any) -> None:
