@@ -48,9 +48,9 @@ def ahead(status: int, target: str, **details: Any) -> Entry:
     return replace(_entry(status, target, "", details), at=now())
 
 
-def written(entry: Entry) -> None:
-    """Say that Redis has this entry of the current request."""
-    g.written = entry
+def written(entry: Entry, line: str) -> None:
+    """Say that Redis has this entry of the current request, as this line."""
+    g.written = entry, line
 
 
 def _record(response: Response) -> Response:
@@ -61,9 +61,9 @@ def _record(response: Response) -> Response:
         user = caller.user if caller else noted["user"]
         if (noted["user"] or _counts(endpoint, caller, target)) and not _is_flood(response, user, endpoint, target):
             entry = _entry(response.status_code, target, noted["user"], noted["details"])
-            there: Entry | None = g.get("written")
+            there, line = g.get("written", (None, ""))
             if there is not None and replace(entry, at=there.at) == there:
-                services().audit.write(there, redis=False)
+                services().audit.file_away(line)
             else:
                 services().audit.write(entry, redis=response.status_code != 503)
     return response

@@ -124,7 +124,7 @@ def accept(contract: Contract, key: str, status: int = 303) -> Environment:
         raise _impossible(contract, error) from None
     auditing.note(found.id, name=found.name)
     if found.id == env_id:
-        auditing.written(entry)
+        auditing.written(entry, line[2])
     return found
 
 

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import g, request
-from redis import Connection
 
 from api import metrics
 from api.auth import principal
 from api.services import Services
-from api.together import Together
+from api.together import packed
 from common import ids
 from common.environment import Environment
 from common.errors import TooMany
@@ -54,7 +53,7 @@ class Glances:
 
     def __init__(self, wsgi_app: Any, parts: Services):
         self._app = wsgi_app
-        self._together = Together(parts.ledger.redis.connection_pool)
+        self._together = parts.together
         self._rates = parts.rates
         self._known: OrderedDict[tuple[bytes, str, str], _Answer] = OrderedDict()
 
@@ -111,7 +110,7 @@ def repeatable(found: Environment, parts: Services) -> None:
     if not caller.token_id or "Authorization" not in request.headers or g.get("anothers", False):
         return  # a look at what is another's is a line in the audit log
     question = parts.ledger.glancing(found.id, parts.keys.api_token(caller.token_id), parts.keys.user(caller.user))
-    command = b"".join(Connection().pack_command(*question.command))  # type: ignore[no-untyped-call]
+    command = packed(*question.command)
     until = min(time.time() + KEEP_SECONDS, caller.expires_at or float("inf"))
     request.environ[_REPEATABLE] = (command, caller.user, until)
 

@@ -14,6 +14,7 @@ from api.openings import Openings
 from api.patience import Patience
 from api.pool import OrderlyPool
 from api.provider import Provider
+from api.together import Together
 from common.accounts import Accounts
 from common.attempts import Attempts
 from common.audit import AuditLog
@@ -40,6 +41,7 @@ class Services:
 
     settings: Settings
     ledger: Ledger
+    together: Together
     accounts: Accounts
     sessions: Sessions
     attempts: Attempts
@@ -66,10 +68,12 @@ def make(settings: Settings) -> Services:
     """Services for `settings`. Nothing connects yet, so that the API starts while Redis is away."""
     text = _client(settings, decode=True)
     ledger = Ledger(text, settings.key_prefix)
-    accounts = Accounts(text, ledger.keys, apart)
+    together = Together(text.connection_pool)
+    accounts = Accounts(text, ledger.keys, apart, together.several)
     return Services(
         settings=settings,
         ledger=ledger,
+        together=together,
         accounts=accounts,
         sessions=Sessions(text, ledger.keys, accounts),
         attempts=Attempts(text, ledger.keys),

@@ -6,24 +6,28 @@ The busier a process is, the more go together, and the less each costs.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis import ConnectionPool, RedisError, ResponseError, TimeoutError
+from redis import Connection, ConnectionPool, RedisError, ResponseError, TimeoutError
 
 from api import patience
+
+_PACKER = Connection()  # type: ignore[no-untyped-call]  # is never connected
 
 
 @dataclass(eq=False)
 class _Asked:
-    """A question of one request."""
+    """The questions of one request."""
 
-    command: bytes  # as it goes over the wire
+    commands: bytes  # as they go over the wire
+    count: int
     turn: Any = field(default_factory=threading.Lock)  # released once it is answered, or when it is to lead
     leads: bool = False
     answered: bool = False
     in_vain: bool = False
-    reply: Any = None
+    replies: list[Any] = field(default_factory=list)
 
 
 class Together:
@@ -37,7 +41,14 @@ class Together:
 
     def ask(self, command: bytes) -> Any:
         """What Redis answers to a command that is packed already; None where it does not, or refuses."""
-        mine = _Asked(command)
+        [reply] = self._replies(_Asked(command, 1)) or [None]
+        return None if isinstance(reply, ResponseError) else reply
+
+    def several(self, commands: Sequence[tuple[Any, ...]]) -> list[Any] | None:
+        """What Redis answers to each of these commands, an error where it refuses one; None where it is away."""
+        return self._replies(_Asked(b"".join(packed(*command) for command in commands), len(commands)))
+
+    def _replies(self, mine: _Asked) -> list[Any] | None:
         mine.turn.acquire()
         with self._lock:
             self._waiting.append(mine)
@@ -49,7 +60,7 @@ class Together:
             self._lead()
         if mine.in_vain:
             patience.give_up()
-        return mine.reply
+        return mine.replies if len(mine.replies) == mine.count else None
 
     def _wait(self, mine: _Asked) -> None:
         try:
@@ -87,14 +98,23 @@ class Together:
         connection = self._pool.get_connection()
 
         def ask() -> None:
-            connection.send_packed_command([b"".join(asked.command for asked in together)])  # type: ignore[no-untyped-call]
+            connection.send_packed_command([b"".join(asked.commands for asked in together)])  # type: ignore[no-untyped-call]
             for asked in together:
-                try:
-                    asked.reply = connection.read_response()
-                except ResponseError:
-                    asked.reply = None
+                asked.replies = [_reply(connection) for _ in range(asked.count)]
 
         try:
             connection.retry.call_with_retry(ask, connection.disconnect)
         finally:
             self._pool.release(connection)
+
+
+def packed(*command: Any) -> bytes:
+    """A command as it goes over the wire."""
+    return b"".join(_PACKER.pack_command(*command))  # type: ignore[no-untyped-call]
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error

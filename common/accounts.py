@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -47,9 +47,17 @@ class User:
 
 
 class Accounts:
-    """All accounts of an installation. `redis` decodes responses; `apart` runs what computes for long."""
+    """All accounts of an installation. `redis` decodes responses; `apart` runs what computes for long; `together`
+    asks several commands in a trip that others may share, with an error for one that is refused, or gives None."""
 
-    def __init__(self, redis: Redis, keys: Keys, apart: Callable[..., Any] = lambda call, *given: call(*given)):
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        apart: Callable[..., Any] = lambda call, *given: call(*given),
+        together: Callable[[Sequence[tuple[Any, ...]]], list[Any] | None] = lambda _: None,
+    ):
+        self._together = together
         self._redis = redis
         self._apart = apart
         self._keys = keys
@@ -65,18 +73,13 @@ class Accounts:
 
         def read(token_id: str) -> dict[str, str]:
             holder = self._holders.get(token_id, "")
-            with self._redis.pipeline(transaction=False) as pipe:
-                pipe.hgetall(self._keys.api_token(token_id))
-                pipe.hgetall(self._keys.user(holder))
-                if beside and holder:
-                    pipe.execute_command(*beside.command)  # type: ignore[no-untyped-call]
-                record, users[holder], *others = pipe.execute(raise_on_error=False)
-            for reply in (record, users[holder]):
-                if isinstance(reply, Exception):
-                    raise reply
+            commands = [("HGETALL", self._keys.api_token(token_id)), ("HGETALL", self._keys.user(holder))]
+            asked = [*commands, beside.command] if beside and holder else commands
+            record, user, *others = self._together(asked) or self._alone(asked)
+            users[holder] = _fields(user)
             for reply in others:
                 cast(Question, beside).take(reply)
-            return cast(dict[str, str], record)
+            return _fields(record)
 
         found = self._tokens.verify(token, read)
         if found is not None:
@@ -207,6 +210,13 @@ class Accounts:
         self._redis.set(self._keys.secret(name), secrets.token_hex(32), nx=True)
         return cast(str, self._redis.get(self._keys.secret(name)))
 
+    def _alone(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The same in a trip of our own, which says what is wrong. Raises RedisError."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+            return pipe.execute(raise_on_error=False)
+
     def _principal(self, token: Token | None, read: Mapping[str, dict[str, str]] | None = None) -> Principal | None:
         """Who holds a token. `read` are records of users, as they are now."""
         if token is None:
@@ -275,6 +285,13 @@ def ensure_admin(redis: Redis, keys: Keys) -> str | None:
 def _check_role(role: str) -> None:
     if role not in ROLES:
         raise DCloudError(f"{role!r} is not a role. Choose one of {', '.join(ROLES)}.")
+
+
+def _fields(reply: Any) -> dict[str, str]:
+    """A hash as Redis answers it, by either version of its protocol. Raises RedisError where it refused."""
+    if isinstance(reply, Exception):
+        raise reply
+    return reply if isinstance(reply, dict) else dict(zip(*[iter(reply)] * 2, strict=True))
 
 
 def _user(name: str, r: dict[str, str]) -> User | None:

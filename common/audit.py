@@ -61,18 +61,22 @@ class AuditLog:
     def write(self, entry: Entry, *, redis: bool = True) -> None:
         """Keep an entry. What is done is done: where a place cannot be written to, the log says so, and no error comes.
 
-        `redis` False leaves it at the file, for when Redis is known to be away or has the entry already.
+        `redis` False leaves it at the file, for when Redis is known to be away.
         """
         line = _line(entry)
-        try:
-            self._append(line.encode("ascii") + b"\n")
-        except OSError as error:
-            log.error("the audit log %s cannot be written: %s", self.file, error)
+        self.file_away(line)
         if redis:
             try:
                 self._redis.xadd(self._keys.audit(), {"e": line}, maxlen=MOST_IN_REDIS, approximate=True)
             except RedisError as error:
                 log.error("the audit log in Redis cannot be written: %s", error)
+
+    def file_away(self, line: str) -> None:
+        """Keep in the file a line that `beside` gave, and that Redis has already."""
+        try:
+            self._append(line.encode("ascii") + b"\n")
+        except OSError as error:
+            log.error("the audit log %s cannot be written: %s", self.file, error)
 
     def beside(self, entry: Entry) -> tuple[str, int, str]:
         """An entry for who writes to Redis anyway: the stream, how many entries it has, the line of this one."""

@@ -16,11 +16,15 @@ from api_fixtures import serving
 from flask import Flask, request
 from flask.testing import FlaskClient
 from ledger_parts import OneHost
+from redis import Redis
 
 from api import glances
 from api.services import Services
 from api.together import Together
+from common.accounts import Accounts
+from common.keys import Keys
 from common.states import Phase, State
+from common.tokens import id_of
 from deploy.redis_server import free_port
 
 ENVIRONMENTS = "/api/v1/environments"
@@ -150,6 +154,23 @@ def test_questions_of_many_threads_are_each_answered_with_their_own(parts: Servi
     with ThreadPoolExecutor(20) as pool:
         said = list(pool.map(ask, range(2000)))
     assert said == [None if number % 10 == 0 else str(number) for number in range(2000)]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_tokens_of_many_threads_are_asked_about_together(redis_url: str, protocol: int) -> None:
+    """By either version of Redis' protocol; and each is told of its own."""
+    redis, keys = Redis.from_url(f"{redis_url}?protocol={protocol}", decode_responses=True), Keys("dcloud")
+    accounts = Accounts(redis, keys, together=Together(redis.connection_pool).several)
+    names = [f"u{number}" for number in range(20)]
+    tokens = [accounts.create_token(accounts.create_user(name).name) for name in names]
+    with ThreadPoolExecutor(20) as pool:
+        for _ in range(5):
+            callers = list(pool.map(accounts.verify, tokens))
+            assert [caller.user if caller else None for caller in callers] == names
+    accounts.set_disabled("u7", True)
+    accounts.revoke("u8", id_of(tokens[8]))
+    assert [name for name, token in zip(names, tokens, strict=True) if not accounts.verify(token)] == ["u7", "u8"]
+    redis.connection_pool.disconnect()
 
 
 def test_two_processes_never_say_what_was_over_before_they_were_asked(
