@@ -22,6 +22,8 @@ NEEDED = {
 }
 # The quick ones first, so that what is broken is seen soon.
 TIERS = ("unit", "model", "integration", "docker", "faults", "browser", "acceptance")
+# All of them in two processes: those that use the engine mostly wait for it (tests/conftest.py says which are whose).
+TOGETHER = ("-n", "2", "--dist", "loadgroup")
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +35,8 @@ def main(arguments: list[str]) -> int:
         explain(error)
         return 1
     try:
-        return _pytest(arguments or [f"tests/{tier}" for tier in TIERS if (ROOT / "tests" / tier).is_dir()])
+        everything = [*TOGETHER, *(f"tests/{tier}" for tier in TIERS if (ROOT / "tests" / tier).is_dir())]
+        return _pytest(arguments or everything)
     finally:
         if engine.is_ours(tests.processes):
             engine.stop(tests.processes)

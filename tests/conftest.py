@@ -73,20 +73,34 @@ def engine() -> Iterator[docker.DockerClient]:
 # Some tiers import it and others take it as a plugin: pytest wants to know of it before either.
 pytest.register_assert_rewrite("ledger_fixtures")
 
+TESTS = Path(__file__).parent
+MACHINE = ("docker", "faults", "browser", "acceptance")  # tiers that measure, stop or count what the machine has once
 BEFORE = pytest.StashKey[set[str]]()
 VERDICT = pytest.StashKey[str]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where two processes share a run, one has all that use the engine or a browser, the other takes file by file."""
+    for item in items:
+        tier, name = item.path.relative_to(TESTS).parts[0], item.path.name
+        item.add_marker(pytest.mark.xdist_group("machine" if tier in MACHINE else f"{tier}/{name}"))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Note what is on the machine before the first test."""
     # a shell lets what it runs in the background ignore Ctrl-C, and whatever that starts too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if _shares(session):
+        return
     leaks.mark()
     session.config.stash[BEFORE] = leaks.snapshot()
 
 
+@pytest.hookimpl(trylast=True)  # the processes that share it have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if its tests left anything on the machine."""
+    if _shares(session):
+        return
     left = leaks.left_behind(session.config.stash[BEFORE])
     if left and leaks.others():
         session.config.stash[VERDICT] = "another test run is under way here, so what this one left was not compared"
@@ -95,6 +109,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     else:
         session.config.stash[VERDICT] = "nothing left behind"
+
+
+def _shares(session: pytest.Session) -> bool:
+    """Whether this is one of several processes of a run, and not the one that began it."""
+    return hasattr(session.config, "workerinput")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
