@@ -7,14 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from common.settings import Settings
 from deploy import host
 from deploy.steps import SetupError
+from workers.sources import sources
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+PIP = (str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input")
 RUN = ROOT / "deploy" / "requirements.txt"
 DEVELOP = ROOT / "deploy" / "requirements-dev.txt"
 
@@ -27,10 +31,9 @@ def ensure(lock: Path, log: Path) -> str:
         return "as pinned, was there already"
     if not _works():
         _create(log)
-    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     try:
-        host.run([*pip, "install", "--quiet", "--require-hashes", "-r", str(lock)], log)
-        host.run([*pip, "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", str(ROOT)], log)
+        _install(lock, log)
+        host.run([*PIP, "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", str(ROOT)], log)
     except SetupError as error:
         raise SetupError(
             "The Python packages could not be installed. Check that pip reaches its index (PIP_INDEX_URL, "
@@ -39,6 +42,29 @@ def ensure(lock: Path, log: Path) -> str:
         ) from error
     stamp.write_text(wanted)
     return f"{_count(lock)} packages, pinned by hash"
+
+
+def _install(lock: Path, log: Path) -> None:
+    """By uv, which takes a fraction of pip's time; by pip where this machine's index is only to be reached so."""
+    with tempfile.TemporaryDirectory() as directory:
+        only_uv = Path(directory) / "uv.txt"
+        only_uv.write_text(_pinned("uv", lock))
+        host.run([*PIP, "install", "--quiet", "--require-hashes", "-r", str(only_uv)], log)
+    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--no-cache", "--compile-bytecode", "--no-config"]
+    own = sources(Settings(redis_url="")).builder_env
+    env = {**os.environ, **{name: value for name, value in own.items() if name.startswith("UV_")}}
+    try:
+        host.run([*uv, "--python", str(PYTHON), "--require-hashes", "-r", str(lock)], log, env=env)
+    except SetupError:
+        host.run([*PIP, "install", "--quiet", "--require-hashes", "-r", str(lock)], log)
+
+
+def _pinned(name: str, lock: Path) -> str:
+    """The lines of one package in a lock."""
+    lines = lock.read_text().splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith(f"{name}=="))
+    end = next((n for n in range(begin + 1, len(lines)) if not lines[n].startswith(" ")), len(lines))
+    return "\n".join([*lines[begin:end], ""])
 
 
 def _digest(lock: Path) -> str:
