@@ -22,8 +22,8 @@ NEEDED = {
 }
 # The quick ones first, so that what is broken is seen soon.
 TIERS = ("unit", "model", "integration", "docker", "faults", "browser", "acceptance")
-# All of them in two processes: those that use the engine mostly wait for it (tests/conftest.py says which are whose).
-TOGETHER = ("-n", "2", "--dist", "loadgroup")
+# All of them in two processes: those that use the engine mostly wait for it (tests/lanes.py says which those are).
+TOGETHER = ("-n", "2", "--dist", "loadfile")
 
 
 def main(arguments: list[str]) -> int:

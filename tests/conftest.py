@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import leaks
 import pytest
@@ -73,17 +73,16 @@ def engine() -> Iterator[docker.DockerClient]:
 # Some tiers import it and others take it as a plugin: pytest wants to know of it before either.
 pytest.register_assert_rewrite("ledger_fixtures")
 
-TESTS = Path(__file__).parent
-MACHINE = ("docker", "faults", "browser", "acceptance")  # tiers that measure, stop or count what the machine has once
 BEFORE = pytest.StashKey[set[str]]()
 VERDICT = pytest.StashKey[str]()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two processes share a run, one has all that use the engine or a browser, the other takes file by file."""
-    for item in items:
-        tier, name = item.path.relative_to(TESTS).parts[0], item.path.name
-        item.add_marker(pytest.mark.xdist_group("machine" if tier in MACHINE else f"{tier}/{name}"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Asked where several processes share a run."""
+    from lanes import Lanes
+
+    return Lanes(config, log)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
