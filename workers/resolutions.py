@@ -36,6 +36,7 @@ from workers.volumes import USER
 # uv lists in this format the wheels that this interpreter can use, and no others: a lock stays short
 FLAGS = ("--format", "pylock.toml", "--generate-hashes", "--only-binary", ":all:", "--no-header")
 EXPLANATION_CHARACTERS = 2000
+RESOLVE_SECONDS = 900.0  # uv takes seconds; some wishes contradict each other in very many ways, and an index may hang
 _NAME = "this-contract"  # part of explanations, and of no library's name
 NO_SOLUTION = "error: No solution found when resolving dependencies"
 
@@ -76,7 +77,8 @@ class Resolutions:
 
         `places` are directories of wheels beside those of the machine.
         """
-        ask = _Ask(self, builder, base, tuple(f"--find-links={place}" for place in places), tick, log)
+        until = time.monotonic() + RESOLVE_SECONDS
+        ask = _Ask(self, builder, base, tuple(f"--find-links={place}" for place in places), _ending(tick, until), log)
         lock = lockfile.write(_chosen(ask, self.builds, libraries, wanted))
         self._keep(self._path(base, libraries, wanted), lock)
         return lock
@@ -135,6 +137,21 @@ class _Ask:
             return pins(tomllib.loads(_read(work / name / "pylock.toml")))
         finally:
             shutil.rmtree(work / name, ignore_errors=True)
+
+
+def _ending(tick: Callable[[], None], until: float) -> Callable[[], None]:
+    """A tick that ends what goes on for too long: it holds a thread that others wait for."""
+
+    def ending() -> None:
+        tick()
+        if time.monotonic() > until:
+            minutes = f"{RESOLVE_SECONDS / 60:.3g}"
+            raise ProvisionError(
+                Reason.LIBRARIES_UNRESOLVABLE,
+                f"The libraries were not resolved within {minutes} minutes. Ask for fewer of them, or name versions.",
+            )
+
+    return ending
 
 
 def _chosen(ask: _Ask, builds: TorchBuilds, libraries: tuple[str, ...], wanted: Accelerator) -> list[Pin]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +19,10 @@ from typing import Any
 import pytest
 from lab import Heard, Lab
 
+from common.errors import ProvisionError
 from common.settings import Settings
+from common.states import Reason
+from workers import resolutions
 from workers.provision import Host
 
 
@@ -76,6 +80,23 @@ def test_an_index_on_the_loopback_of_the_host(index: tuple[str, list[str]], on_l
     assert any(path.startswith("/simple/six/") and path.endswith(".whl") for path in asked)
     # the environment itself does not get at the host's loopback
     assert lab.inspect(job)["HostConfig"]["NetworkMode"] == lab.host.network.name
+
+
+def test_resolving_has_an_end(host: Host, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index that takes every question and answers none."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setattr(resolutions, "RESOLVE_SECONDS", 1.0, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        lab = Lab(Host(replace(settings, index_url=index, data_dir=tmp_path / "data", host_name="silent")))
+        try:
+            with pytest.raises(ProvisionError, match="were not resolved within") as caught:
+                lab.start("six")
+            assert caught.value.reason == Reason.LIBRARIES_UNRESOLVABLE
+        finally:
+            lab.host.builders.close()
+            lab.host.close()
 
 
 def test_an_index_that_says_nothing_of_caching_is_not_asked_again_at_once(
