@@ -35,12 +35,20 @@ def execute(environment: str, command: tuple[str, ...], no_tty: bool) -> None:
     client = connect()
     env_id = resolve(client, environment)
     interactive = sys.stdin.isatty() and sys.stdout.isatty() and not no_tty
-    size = shutil.get_terminal_size()
+    size = _size()
     channel = client.exec(env_id, list(command or SHELL), tty=interactive, rows=size.lines, cols=size.columns)
     session = _Session(client, channel)
     with _raw_terminal(session) if interactive else contextlib.nullcontext():
         code = session.run()
     sys.exit(code)
+
+
+def _size() -> os.terminal_size:
+    """The terminal's own; LINES and COLUMNS, where they are exported, say what it was once."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno())
+    except OSError:
+        return shutil.get_terminal_size()
 
 
 class _Session:
@@ -103,7 +111,7 @@ class _Session:
             try:
                 if self._resized:
                     self._resized = False
-                    size = shutil.get_terminal_size()
+                    size = _size()
                     self._client.resize(self._channel, self._next(), size.lines, size.columns)
                 if sys.stdin.fileno() in ready:
                     data = os.read(sys.stdin.fileno(), INPUT_BYTES)

@@ -138,7 +138,7 @@ def test_without_any_place_for_builds(at: Callable[..., Lab]) -> None:
     warnings: list[str] = []
     for wanted in (NEW, OLD):
         told = Told(lambda *_: None, lambda _: None, warnings.append)
-        lab.host.libraries.layer(job, base, None, wanted, told)
+        lab.host.libraries.layer(job, base, ("", ""), wanted, told)
     (sentence,) = set(warnings)
     assert "for CUDA 13, which driver 535.54.03 of this host does not run" in sentence
 

@@ -16,6 +16,7 @@ from wheels import index, wheel
 from common.errors import ProvisionError
 from common.settings import Settings
 from common.states import Reason
+from workers.builders import BUILD
 from workers.engine import BUILDER
 from workers.provision import Host
 
@@ -116,7 +117,7 @@ def test_built_where_there_is_nothing_to_be_reached(at: Callable[[str], Lab]) ->
         assert {path: value for path, value in after[top].items() if path in trees} == trees
     (built,) = store.glob("built/*")
     assert built.name in heard.lock  # by its hash, as any other
-    assert [row for row in lab.host.engine.containers(BUILDER) if row["HostConfig"]["Memory"]] == []
+    assert [row for row in lab.host.engine.containers(BUILDER) if BUILD in row["HostConfig"]["Tmpfs"]] == []
     # and once: the lock names the wheel
     again, said = lab.job(), Heard()
     again = replace(again, contract=replace(again.contract, lock=heard.lock))
@@ -132,4 +133,4 @@ def test_one_that_cannot_be_built(at: Callable[[str], Lab]) -> None:
         lab.host.start(lab.job("broken"), heard)
     assert caught.value.reason == Reason.LIBRARIES_NOT_INSTALLED
     assert any("no compiler here" in line for line in heard.lines)
-    assert [row for row in lab.host.engine.containers(BUILDER) if row["HostConfig"]["Memory"]] == []
+    assert [row for row in lab.host.engine.containers(BUILDER) if BUILD in row["HostConfig"]["Tmpfs"]] == []

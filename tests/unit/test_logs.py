@@ -12,6 +12,12 @@ import pytest
 from common import logs
 
 
+@pytest.fixture(autouse=True)
+def nothing_from_before() -> None:
+    """Tests that serve requests in this process leave what the last one was about."""
+    logs.begin()
+
+
 def line(message: str, *args: object, exc_info: Any = None) -> str:
     """What a message of some module becomes."""
     record = logging.LogRecord("workers.layers", logging.WARNING, __file__, 1, message, args, exc_info)
