@@ -162,13 +162,13 @@ def test_many_watchers_share_one_reader_and_miss_nothing_when_it_is_cut(
 
     with ThreadPoolExecutor(40) as pool, Redis.from_url(redis_url, decode_responses=True) as redis:
         feed = Keys("dcloud").feed()
-        others = redis.pubsub_numsub(feed)[0][1]  # of this process, by tests before
         watching = [pool.submit(watch, n) for n in range(40)]
         deadline = time.monotonic() + 10
-        while redis.pubsub_numsub(feed)[0][1] <= others and time.monotonic() < deadline:
+        while redis.pubsub_numsub(feed)[0][1] < 1 and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(1)
-        assert 1 <= redis.pubsub_numsub(feed)[0][1] - others <= os.cpu_count()  # type: ignore[operator]  # one a process
+        processes = 2 * (os.cpu_count() or 1)  # of this server, and of the one that other files share
+        assert 1 <= redis.pubsub_numsub(feed)[0][1] <= processes
         redis.client_kill_filter(_type="pubsub")
         host.go_on.set()  # it all happens while nobody listens
         histories = [client.history(environment["id"]) for environment in made]
